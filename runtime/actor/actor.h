@@ -1,0 +1,94 @@
+/* Live actors: what runs commands through aggregates and stores what they
+ * decide. Appends first; whoever listens is told after it.
+ *
+ * A table holds the live actors under a cap; idle ones leave, least recently
+ * used first, and are rebuilt from snapshot and events when next used. */
+#ifndef AE_ACTOR_ACTOR_H
+#define AE_ACTOR_ACTOR_H
+
+#include "base/list.h"
+#include "script/script.h"
+#include "store/store.h"
+
+typedef struct ae_actors ae_actors;       /* of one store */
+typedef struct ae_realm ae_realm;         /* one namespace in it */
+
+typedef struct ae_actors_options {
+  const char *node;     /* name, for metadata; NULL: none */
+  size_t queue_limit;   /* commands waiting in all, 0: default; above it
+                           AE_OVERLOADED */
+} ae_actors_options;
+
+ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,
+                         const ae_actors_options *options);
+/* Waits for what is in flight (outcomes are given), then `cb`, then it and its
+ * realms are gone. The store and the scripts stay the caller's. */
+void ae_actors_close(ae_actors *actors, void (*cb)(void *data), void *data);
+
+/* `name` and `script` must outlive it. `live`: actors kept, 0: 100,000.
+ * `policy`: the namespace's retry policy, len 0: none. */
+ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
+                          size_t live, ae_str policy);
+
+/* What became of a command. Lives until the callback returns. */
+typedef struct ae_outcome {
+  ae_status status;   /* AE_OK: accepted; AE_REJECTED; AE_VERSION_CONFLICT;
+                         others: failed */
+  uint64_t version;   /* the actor's after it (accepted and rejected) */
+  uint64_t position;  /* of its commit; 0 where nothing was stored */
+  bool repeated;      /* the outcome of the same id before */
+  const ae_commit *commit; /* holds its events; NULL where none was stored */
+  uint32_t first_event;    /* index in the commit */
+  uint32_t event_count;
+  const ae_error *error;   /* status ≠ AE_OK */
+} ae_outcome;
+
+typedef struct ae_command ae_command;
+typedef void (*ae_command_cb)(ae_command *command, const ae_outcome *outcome);
+/* The caller's memory, zeroed before use, and all it points at, kept until the
+ * callback. */
+struct ae_command {
+  ae_ref ref;
+  ae_str name;
+  ae_str data;          /* msgpack map */
+  ae_str id;            /* ptr NULL: none */
+  ae_str metadata;      /* msgpack map or len 0 */
+  bool expects;         /* expected_version is set */
+  uint64_t expected_version;
+  ae_command_cb cb;     /* exactly once, never before submit returned */
+  void *data_ptr;       /* the caller's */
+  /* private */
+  ae_list link;
+  struct ae_command *joined; /* the same id, waiting for this one's outcome */
+  uint64_t digest;
+  uint64_t started;     /* ns, monotonic, at its first conflict */
+  uint32_t attempt;
+  uint8_t phase;
+};
+/* Never fails at once: what is wrong with it is its outcome. */
+void ae_actors_submit(ae_actors *actors, ae_command *command);
+/* Around many submits of one turn: they are decided and handed over together. */
+void ae_actors_flush(ae_actors *actors);
+
+/* An actor's state, now or as it was. */
+typedef struct ae_state_read ae_state_read;
+struct ae_state_read {
+  ae_ref ref;
+  uint64_t at; /* UINT64_MAX: now */
+  /* `state`: msgpack, until the return */
+  void (*cb)(ae_state_read *read, ae_status status, uint64_t version,
+             ae_str state, const ae_error *err);
+  void *data;
+  void *impl; /* private */
+};
+void ae_actors_state(ae_actors *actors, ae_state_read *read);
+
+typedef struct ae_type_counts {
+  uint64_t commands, accepted, rejected, conflicts, retries, failed, events;
+  uint64_t loaded, evicted, snapshots;
+} ae_type_counts;
+/* Of a realm's aggregate; NULL: no such. Valid while the realm lives. */
+const ae_type_counts *ae_realm_counts(ae_realm *realm, ae_str type);
+size_t ae_realm_live(const ae_realm *realm);
+
+#endif

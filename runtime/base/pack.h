@@ -1,0 +1,86 @@
+/* msgpack. Writing goes through msgpack-c's packer into an ae_buf, always in
+ * the shortest form. Reading is a bounded cursor over bytes: it never reads
+ * past the end, never recurses and allocates nothing, whatever the input. */
+#ifndef AE_BASE_PACK_H
+#define AE_BASE_PACK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+
+#define AE_PACK_DEPTH 64 /* arrays and maps inside each other, at most */
+
+/* -- writing -- */
+void ae_pack_nil(ae_buf *buf);
+void ae_pack_bool(ae_buf *buf, bool value);
+void ae_pack_int(ae_buf *buf, int64_t value);
+void ae_pack_uint(ae_buf *buf, uint64_t value);
+void ae_pack_double(ae_buf *buf, double value);
+/* UTF-8 bytes as str, others as bin. */
+void ae_pack_text(ae_buf *buf, ae_str value);
+void ae_pack_str(ae_buf *buf, ae_str value); /* as str, unchecked */
+void ae_pack_cstr(ae_buf *buf, const char *value);
+void ae_pack_bin(ae_buf *buf, ae_str value);
+void ae_pack_array(ae_buf *buf, uint32_t count);
+void ae_pack_map(ae_buf *buf, uint32_t count);
+
+/* -- reading -- */
+typedef enum ae_pack_type {
+  AE_PACK_NIL,
+  AE_PACK_BOOL,
+  AE_PACK_INT,  /* negative, in .i */
+  AE_PACK_UINT, /* in .u */
+  AE_PACK_DOUBLE,
+  AE_PACK_STR,
+  AE_PACK_BIN,
+  AE_PACK_ARRAY, /* .count values follow */
+  AE_PACK_MAP,   /* .count pairs follow */
+} ae_pack_type;
+
+typedef struct ae_pack_item {
+  ae_pack_type type;
+  union {
+    bool b;
+    int64_t i;
+    uint64_t u;
+    double d;
+    ae_str str; /* into the bytes read */
+    uint32_t count;
+  };
+} ae_pack_item;
+
+typedef struct ae_unpack {
+  const uint8_t *at;
+  const uint8_t *end;
+} ae_unpack;
+
+static inline ae_unpack ae_unpack_of(ae_str bytes) {
+  return (ae_unpack){(const uint8_t *)bytes.ptr,
+                     (const uint8_t *)bytes.ptr + bytes.len};
+}
+/* All of these return false at damage, the end, or another type (ext types
+ * are damage); the cursor then stands where it stood. */
+bool ae_unpack_next(ae_unpack *cursor, ae_pack_item *item);
+/* One whole value with all it holds; `value` (may be NULL) gets its bytes. */
+bool ae_unpack_skip(ae_unpack *cursor, ae_str *value);
+bool ae_unpack_array(ae_unpack *cursor, uint32_t *count);
+bool ae_unpack_map(ae_unpack *cursor, uint32_t *count);
+bool ae_unpack_str(ae_unpack *cursor, ae_str *value);
+bool ae_unpack_bin(ae_unpack *cursor, ae_str *value);
+bool ae_unpack_uint(ae_unpack *cursor, uint64_t *value);
+bool ae_unpack_int(ae_unpack *cursor, int64_t *value); /* fits int64 */
+bool ae_unpack_nil(ae_unpack *cursor);
+static inline bool ae_unpack_end(const ae_unpack *cursor) {
+  return cursor->at >= cursor->end;
+}
+/* The value of a string key of the map in `bytes`; false when absent. */
+bool ae_unpack_field(ae_str bytes, const char *key, ae_str *value);
+/* `bytes` is exactly one whole, well-formed value. */
+bool ae_pack_valid(ae_str bytes);
+/* Rewrites one value with map keys sorted bytewise (integers first, rising,
+ * then strings) at every depth, numbers in shortest form. False at damage. */
+bool ae_pack_canonical(ae_str bytes, ae_buf *out);
+
+#endif
