@@ -37,14 +37,18 @@ typedef struct ae_outcome {
   uint64_t version;   /* the actor's after it (accepted and rejected) */
   uint64_t position;  /* of its commit; 0 where nothing was stored */
   bool repeated;      /* the outcome of the same id before */
-  const ae_commit *commit; /* holds its events; NULL where none was stored */
-  uint32_t first_event;    /* index in the commit */
   uint32_t event_count;
-  const ae_error *error;   /* status ≠ AE_OK */
+  const ae_error *error;    /* status ≠ AE_OK */
+  uint32_t first_event;     /* private: index in the commit */
+  struct ae__stored *stored; /* private: the commit, decoded when asked for */
 } ae_outcome;
 
+/* The command's next stored event; false behind the last. Only while the
+ * callback runs; each event is given once. */
+bool ae_outcome_event(ae_outcome *outcome, ae_event *event);
+
 typedef struct ae_command ae_command;
-typedef void (*ae_command_cb)(ae_command *command, const ae_outcome *outcome);
+typedef void (*ae_command_cb)(ae_command *command, ae_outcome *outcome);
 /* The caller's memory, zeroed before use, and all it points at, kept until the
  * callback. */
 struct ae_command {
@@ -56,14 +60,14 @@ struct ae_command {
   bool expects;         /* expected_version is set */
   uint64_t expected_version;
   ae_command_cb cb;     /* exactly once, never before submit returned */
-  void *data_ptr;       /* the caller's */
+  void *context;        /* the caller's */
   /* private */
   ae_list link;
   struct ae_command *joined; /* the same id, waiting for this one's outcome */
-  uint64_t digest;
+  uint64_t digest;      /* with an id: of name and data */
   uint64_t started;     /* ns, monotonic, at its first conflict */
-  uint32_t attempt;
-  uint8_t phase;
+  uint32_t attempt;     /* conflicts so far */
+  uint8_t marks;
 };
 /* Never fails at once: what is wrong with it is its outcome. */
 void ae_actors_submit(ae_actors *actors, ae_command *command);

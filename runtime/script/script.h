@@ -46,6 +46,8 @@ void ae_script_close(ae_script *script); /* NULL is harmless */
 /* A digest of all module files (16 hex digits): metadata.module_revision. */
 ae_str ae_script_revision(const ae_script *script);
 size_t ae_script_memory(const ae_script *script); /* bytes taken now */
+/* A full garbage collection: after many states were dropped. */
+void ae_script_collect(ae_script *script);
 
 /* -- modules: live as long as the script -- */
 /* In the order of their names; NULL behind the last. */

@@ -40,8 +40,7 @@ struct ae_append {
   uint64_t expected_version; /* 0: no events yet */
   uint32_t event_count;      /* 0 where only command ids are kept */
   uint32_t id_count;         /* commands with an id in it; 0: none to index */
-  ae_buf record;             /* event.h; the store may take the buffer: it may
-                                be empty in the callback */
+  ae_buf record;             /* event.h; stays the caller's, unchanged */
   ae_append_cb cb;
   void *data;
   /* set before the callback */
