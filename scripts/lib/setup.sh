@@ -1,0 +1,86 @@
+# What scripts/quickstart and scripts/test share: saying what happens,
+# installing packages, building. Sourced by bash with `set -euo pipefail`.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+export LC_ALL=C.UTF-8
+
+build_packages=(gcc libc6-dev cmake ninja-build pkg-config luajit
+  libluajit-5.1-dev libuv1-dev libmsgpack-dev libsqlite3-dev libxxhash-dev
+  libjson-c-dev)
+test_packages=(libcmocka-dev lua-busted lua-check clang-14 libclang-rt-14-dev
+  clang-format-14 valgrind libc6-dbg)
+
+say() { printf '== %s\n' "$*"; }
+complain() { printf '%s\n' "$*" >&2; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    # Without a terminal nobody can type a password: fail instead of hanging.
+    if [ -t 0 ]; then sudo "$@"; else sudo -n "$@"; fi
+  else
+    complain "This needs root, and there is no sudo here. Run as root:"
+    complain "  $*"
+    return 1
+  fi
+}
+
+is_installed() {
+  [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# Asks the network only when something is missing.
+install_packages() {
+  local missing=() package
+  if ! command -v apt-get >/dev/null; then
+    complain "No apt-get here: this script sets up Debian 12. Elsewhere,"
+    complain "install the equivalents of: $*"
+    return 1
+  fi
+  for package in "$@"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  if [ ${#missing[@]} = 0 ]; then
+    say "packages: all $# are installed"
+    return 0
+  fi
+  say "packages: installing ${missing[*]}"
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q
+    -o DPkg::Lock::Timeout=300)
+  as_root "${apt[@]}" update >"$scratch/apt.log" 2>&1 </dev/null ||
+    complain "apt-get update failed; trying with the package lists at hand."
+  if ! as_root "${apt[@]}" install -y --no-install-recommends "${missing[@]}" \
+    >>"$scratch/apt.log" 2>&1 </dev/null; then
+    tail -n 30 "$scratch/apt.log" >&2
+    complain "Could not install: ${missing[*]}"
+    return 1
+  fi
+}
+
+# build FOLDER TARGET… [-- CMAKE-OPTION…]: quiet unless it fails.
+build() {
+  local folder=$root/$1 targets=() started=$SECONDS
+  shift
+  while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    targets+=("$1")
+    shift
+  done
+  [ $# = 0 ] || shift
+  say "building ${folder#"$root"/}/ ${*:+($*)}"
+  if ! cmake -S "$root" -B "$folder" -G Ninja \
+    -DCMAKE_BUILD_TYPE=RelWithDebInfo "$@" >"$scratch/build.log" 2>&1 ||
+    ! ninja -C "$folder" "${targets[@]}" >>"$scratch/build.log" 2>&1; then
+    grep -vE '^\[[0-9]+/[0-9]+\] |^-- ' "$scratch/build.log" |
+      head -n 80 >&2
+    complain "The build in ${folder#"$root"/}/ failed (above)."
+    return 1
+  fi
+  say "built in $((SECONDS - started)) s"
+}
+
+# Everything temporary goes here, and goes away with the script.
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/aether.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM

@@ -1,0 +1,231 @@
+--- Runs the built binary (or any program) as a process of its own: arguments
+-- go over unchanged, output comes back whole, nothing outlives a spec.
+local ffi = require("ffi")
+
+ffi.cdef([[
+  int fork(void);
+  int execvp(const char *file, char *const argv[]);
+  void _exit(int status);
+  int waitpid(int pid, int *status, int options);
+  int kill(int pid, int signal);
+  int open(const char *path, int flags, ...);
+  int dup2(int from, int to);
+  int close(int fd);
+  int chdir(const char *path);
+  int setenv(const char *name, const char *value, int overwrite);
+  int unsetenv(const char *name);
+  unsigned alarm(unsigned seconds);
+  char *mkdtemp(char *pattern);
+  char *realpath(const char *path, char *resolved);
+  void free(void *pointer);
+  int poll(void *fds, unsigned long count, int timeout_ms);
+]])
+
+local program = {}
+
+local O_RDONLY, O_WRONLY, O_APPEND = 0, 1, 1024
+local WNOHANG = 1
+
+local function absolute(path)
+  local resolved = ffi.C.realpath(path, nil)
+  if resolved == nil then
+    return path
+  end
+  local text = ffi.string(resolved)
+  ffi.C.free(resolved)
+  return text
+end
+
+--- The binary under test; AETHER_BINARY names another build.
+program.aether = absolute(os.getenv("AETHER_BINARY") or "build/aether")
+--- The repository.
+program.root = absolute(".")
+
+function program.read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+function program.write(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+end
+
+function program.exists(path)
+  local file = io.open(path, "rb")
+  if file then
+    file:close()
+  end
+  return file ~= nil
+end
+
+--- Waits for a condition, not for a time: polls until it holds.
+function program.wait_for(condition, what, seconds)
+  local deadline = os.time() + (seconds or 60)
+  while true do
+    local value = condition()
+    if value then
+      return value
+    end
+    if os.time() > deadline then
+      error("waited in vain for " .. (what or "a condition"), 2)
+    end
+    ffi.C.poll(nil, 0, 1)
+  end
+end
+
+--- A folder of one's own; program.remove when done.
+function program.folder()
+  local pattern = (os.getenv("TMPDIR") or "/tmp") .. "/spec.XXXXXX"
+  local buffer = ffi.new("char[?]", #pattern + 1, pattern)
+  assert(ffi.C.mkdtemp(buffer) ~= nil, "mkdtemp failed")
+  return ffi.string(buffer)
+end
+
+function program.remove(folder)
+  program.run({ "rm", "-rf", "--", folder })
+end
+
+--- Makes files from a table: path (folders are made) to text.
+function program.fill(folder, files)
+  for path, text in pairs(files) do
+    local below = path:match("^(.*)/")
+    if below then
+      program.run({ "mkdir", "-p", folder .. "/" .. below })
+    end
+    program.write(folder .. "/" .. path, text)
+  end
+end
+
+local Process = {}
+Process.__index = Process
+
+local function exit_status(word)
+  local signal = word % 128
+  if signal ~= 0 then
+    return nil, signal
+  end
+  return math.floor(word / 256) % 256
+end
+
+--- Starts a process. `argv` is a list; options: `stdin` (text) or
+-- `stdin_file`, `stdout_file`, `stderr_file`, `cwd`, `env` (name to value,
+-- false unsets), `seconds` after which it is ended (default 60).
+function program.start(argv, options)
+  options = options or {}
+  local process = setmetatable({ folder = program.folder() }, Process)
+  local stdin = options.stdin_file or "/dev/null"
+  if options.stdin then
+    stdin = process.folder .. "/stdin"
+    program.write(stdin, options.stdin)
+  end
+  process.stdout = options.stdout_file or process.folder .. "/stdout"
+  process.stderr = options.stderr_file or process.folder .. "/stderr"
+  -- There to be read even if the process is killed before it opens them.
+  assert(io.open(process.stdout, "ab")):close()
+  assert(io.open(process.stderr, "ab")):close()
+  local args = ffi.new("const char *[?]", #argv + 1)
+  for index, argument in ipairs(argv) do
+    args[index - 1] = argument
+  end
+  args[#argv] = nil
+  io.stdout:flush()
+  io.stderr:flush()
+  local pid = ffi.C.fork()
+  if pid == 0 then
+    local function redirect(path, flags, to)
+      local fd = ffi.C.open(path, flags)
+      if fd < 0 or ffi.C.dup2(fd, to) < 0 then
+        ffi.C._exit(126)
+      end
+      if fd > 2 then
+        ffi.C.close(fd)
+      end
+    end
+    redirect(stdin, O_RDONLY, 0)
+    redirect(process.stdout, O_WRONLY + O_APPEND, 1)
+    redirect(process.stderr, O_WRONLY + O_APPEND, 2)
+    for fd = 3, 63 do
+      ffi.C.close(fd)
+    end
+    for name, value in pairs(options.env or {}) do
+      if value then
+        ffi.C.setenv(name, value, 1)
+      else
+        ffi.C.unsetenv(name)
+      end
+    end
+    if options.cwd and ffi.C.chdir(options.cwd) ~= 0 then
+      ffi.C._exit(126)
+    end
+    -- Survives exec: a program that hangs is ended by SIGALRM.
+    ffi.C.alarm(options.seconds or 60)
+    ffi.C.execvp(argv[1], ffi.cast("char *const *", args))
+    ffi.C._exit(127)
+  end
+  assert(pid > 0, "fork failed")
+  process.pid = pid
+  return process
+end
+
+function Process:kill(signal)
+  ffi.C.kill(self.pid, signal or 9)
+end
+
+function Process:running()
+  if self.ended then
+    return false
+  end
+  local word = ffi.new("int[1]")
+  if ffi.C.waitpid(self.pid, word, WNOHANG) == self.pid then
+    self.ended = word[0]
+    return false
+  end
+  return true
+end
+
+--- Waits for the end: { status, signal, out, err }.
+function Process:wait()
+  if not self.ended then
+    local word = ffi.new("int[1]")
+    repeat
+      local pid = ffi.C.waitpid(self.pid, word, 0)
+    until pid == self.pid
+    self.ended = word[0]
+  end
+  local status, signal = exit_status(self.ended)
+  local result = {
+    status = status,
+    signal = signal,
+    out = program.read(self.stdout),
+    err = program.read(self.stderr),
+  }
+  for _, name in ipairs({ "stdin", "stdout", "stderr" }) do
+    os.remove(self.folder .. "/" .. name)
+  end
+  os.remove(self.folder)
+  return result
+end
+
+--- Runs to the end. `argv` is a list of arguments; the rest as in start.
+function program.run(argv, options)
+  return program.start(argv, options):wait()
+end
+
+--- Runs the binary under test with these arguments.
+function program.run_aether(argv, options)
+  return program.start_aether(argv, options):wait()
+end
+
+function program.start_aether(argv, options)
+  local all = { program.aether }
+  for _, argument in ipairs(argv) do
+    all[#all + 1] = argument
+  end
+  return program.start(all, options)
+end
+
+return program
