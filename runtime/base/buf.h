@@ -25,7 +25,9 @@ const char *ae_buf_cstr(ae_buf *buf);
 /* `to` is freed and takes over what `from` holds; `from` becomes empty. */
 void ae_buf_move(ae_buf *to, ae_buf *from);
 
-static inline void ae_buf_reset(ae_buf *buf) { buf->len = 0; }
+static inline void ae_buf_reset(ae_buf *buf) {
+  buf->len = 0;
+}
 
 static inline void ae_buf_reserve(ae_buf *buf, size_t more) {
   if (buf->cap - buf->len < more) ae_buf_grow(buf, more);

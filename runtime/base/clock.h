@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-int64_t ae_clock_now(void);  /* µs since 1970, UTC */
+int64_t ae_clock_now(void);   /* µs since 1970, UTC */
 uint64_t ae_clock_mono(void); /* ns, monotonic (CLOCK_MONOTONIC) */
 
 #endif

@@ -5,11 +5,15 @@
 #ifndef AE_BASE_FAULT_H
 #define AE_BASE_FAULT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
-extern bool ae_fault_armed;
+extern _Atomic bool ae_fault_armed;
 /* 0: go on. Else the errno to fail with (EIO where none was given). */
-#define AE_FAULT(name) (ae_fault_armed ? ae_fault_hit(name) : 0)
+#define AE_FAULT(name)                                         \
+  (atomic_load_explicit(&ae_fault_armed, memory_order_relaxed) \
+       ? ae_fault_hit(name)                                    \
+       : 0)
 int ae_fault_hit(const char *name);
 void ae_fault_arm(const char *name, unsigned nth, int error);
 void ae_fault_reset(void);

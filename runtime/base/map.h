@@ -11,7 +11,7 @@
 
 typedef struct ae_map_slot {
   uint64_t hash;
-  ae_str key;  /* key.ptr NULL: empty; value NULL with key: deleted */
+  ae_str key; /* key.ptr NULL: empty; value NULL with key: deleted */
   void *value;
 } ae_map_slot;
 

@@ -6,22 +6,22 @@
 
 #include <stddef.h>
 
-void *ae_alloc(size_t size);            /* not cleared */
-void *ae_zalloc(size_t size);           /* cleared */
+void *ae_alloc(size_t size);  /* not cleared */
+void *ae_zalloc(size_t size); /* cleared */
 void *ae_realloc(void *ptr, size_t size);
-void ae_free(void *ptr);                /* NULL is harmless */
+void ae_free(void *ptr); /* NULL is harmless */
 char *ae_strdup(const char *text);
 
 /* The struct that holds `member` at `ptr`. */
-#define AE_CONTAINER(ptr, type, member)                                        \
-  ((type *)((char *)(ptr) - offsetof(type, member)))
+#define AE_CONTAINER(ptr, type, member) \
+  ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* A bug, not an input: prints both values and aborts, also in release. */
-#define AE_ASSERT(condition)                                                   \
+#define AE_ASSERT(condition) \
   ((condition) ? (void)0 : ae_assert_failed(#condition, __FILE__, __LINE__))
-#define AE_ASSERT_CMP(a, op, b)                                                \
-  (((a)op(b)) ? (void)0                                                        \
-              : ae_assert_cmp_failed(#a " " #op " " #b, (long long)(a),        \
+#define AE_ASSERT_CMP(a, op, b)                                         \
+  (((a)op(b)) ? (void)0                                                 \
+              : ae_assert_cmp_failed(#a " " #op " " #b, (long long)(a), \
                                      (long long)(b), __FILE__, __LINE__))
 _Noreturn void ae_assert_failed(const char *what, const char *file, int line);
 _Noreturn void ae_assert_cmp_failed(const char *what, long long a, long long b,

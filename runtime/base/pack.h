@@ -1,6 +1,7 @@
-/* msgpack. Writing goes through msgpack-c's packer into an ae_buf, always in
- * the shortest form. Reading is a bounded cursor over bytes: it never reads
- * past the end, never recurses and allocates nothing, whatever the input. */
+/* msgpack. Writing goes through msgpack-c's packer template into an ae_buf,
+ * always in the shortest form. Reading is a bounded cursor over bytes: it never
+ * reads past the end, never recurses and allocates nothing, whatever the input.
+ */
 #ifndef AE_BASE_PACK_H
 #define AE_BASE_PACK_H
 
@@ -62,8 +63,9 @@ static inline ae_unpack ae_unpack_of(ae_str bytes) {
 }
 /* All of these return false at damage, the end, or another type (ext types
  * are damage); the cursor then stands where it stood. */
-bool ae_unpack_next(ae_unpack *cursor, ae_pack_item *item);
-/* One whole value with all it holds; `value` (may be NULL) gets its bytes. */
+static inline bool ae_unpack_next(ae_unpack *cursor, ae_pack_item *item);
+/* One whole value with all it holds, at most AE_PACK_DEPTH deep; `value` (may
+ * be NULL) gets its bytes. */
 bool ae_unpack_skip(ae_unpack *cursor, ae_str *value);
 bool ae_unpack_array(ae_unpack *cursor, uint32_t *count);
 bool ae_unpack_map(ae_unpack *cursor, uint32_t *count);
@@ -77,10 +79,51 @@ static inline bool ae_unpack_end(const ae_unpack *cursor) {
 }
 /* The value of a string key of the map in `bytes`; false when absent. */
 bool ae_unpack_field(ae_str bytes, const char *key, ae_str *value);
-/* `bytes` is exactly one whole, well-formed value. */
+/* `bytes` is exactly one whole, well-formed value, at most AE_PACK_DEPTH deep.
+ */
 bool ae_pack_valid(ae_str bytes);
 /* Rewrites one value with map keys sorted bytewise (integers first, rising,
- * then strings) at every depth, numbers in shortest form. False at damage. */
+ * then strings, then binary) at every depth, numbers in shortest form. False
+ * at damage and for other keys; `out` then keeps its length. */
 bool ae_pack_canonical(ae_str bytes, ae_buf *out);
+
+/* -- private: what ae_unpack_next leaves to a call -- */
+bool ae__unpack_wide(ae_unpack *cursor, ae_pack_item *item);
+
+/* The one-byte heads, most of what is read, are taken inline. */
+static inline bool ae_unpack_next(ae_unpack *cursor, ae_pack_item *item) {
+  const uint8_t *at = cursor->at;
+  if (at >= cursor->end) return false;
+  uint8_t head = *at++;
+  size_t left = (size_t)(cursor->end - at);
+  if (head < 0x80) {
+    item->type = AE_PACK_UINT;
+    item->u = head;
+  } else if (head < 0xc0) {
+    uint32_t count = head & 15;
+    if (head >= 0xa0) {
+      count = head & 31;
+      if (count > left) return false;
+      item->type = AE_PACK_STR;
+      item->str = (ae_str){(const char *)at, count};
+      at += count;
+    } else if (head >= 0x90) {
+      if (count > left) return false;
+      item->type = AE_PACK_ARRAY;
+      item->count = count;
+    } else {
+      if (2 * count > left) return false;
+      item->type = AE_PACK_MAP;
+      item->count = count;
+    }
+  } else if (head >= 0xe0) {
+    item->type = AE_PACK_INT;
+    item->i = (int8_t)head;
+  } else {
+    return ae__unpack_wide(cursor, item);
+  }
+  cursor->at = at;
+  return true;
+}
 
 #endif

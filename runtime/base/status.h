@@ -13,46 +13,48 @@
 #include "base/str.h"
 
 /* X(NAME, word at the doors and in Lua, HTTP status, exit status, text) */
-#define AE_STATUS_MAP(X)                                                       \
-  X(OK, "ok", 200, 0, "done")                                                  \
-  X(REJECTED, "rejected", 422, 1, "the domain said no")                        \
-  X(VERSION_CONFLICT, "version_conflict", 409, 1, "another writer was first")  \
-  X(ID_REUSED, "id_reused", 409, 1,                                            \
-    "the same command id came with another command")                           \
-  X(INVALID_COMMAND, "invalid_command", 400, 3,                                \
-    "the data does not fit the command's schema")                              \
-  X(MALFORMED, "malformed", 400, 3, "not understood")                          \
-  X(INVALID_NAME, "invalid_name", 400, 3, "not a name")                        \
-  X(TOO_LARGE, "too_large", 413, 3, "too much at once")                        \
-  X(UNKNOWN_NAMESPACE, "unknown_namespace", 404, 3, "no such namespace")       \
-  X(UNKNOWN_TYPE, "unknown_type", 404, 3, "no such aggregate")                 \
-  X(UNKNOWN_COMMAND, "unknown_command", 404, 3, "no such command")             \
-  X(UNKNOWN_PROJECTION, "unknown_projection", 404, 3, "no such projection")    \
-  X(SCRIPT_ERROR, "script_error", 500, 3, "a Lua error; nothing was stored")   \
-  X(CONTRACT_ERROR, "contract_error", 500, 3,                                  \
-    "a module breaks its contract; nothing was stored")                        \
-  X(VALUE_ERROR, "value_error", 500, 3, "a value cannot be stored")            \
-  X(SCRIPT_TIMEOUT, "script_timeout", 504, 3, "a handler took too long")       \
-  X(SCRIPT_MEMORY, "script_memory", 507, 3, "a handler wanted too much memory") \
-  X(MODULE_QUARANTINED, "module_quarantined", 503, 3,                          \
-    "the module was stopped too often in a row")                               \
-  X(REPLAY_ERROR, "replay_error", 500, 3, "a stored record cannot be read")    \
-  X(ACTOR_DAMAGED, "actor_damaged", 500, 3,                                    \
-    "a stored record cannot be read; the actor is read-only")                  \
-  X(HISTORY_TRIMMED, "history_trimmed", 410, 3, "retention removed it")        \
-  X(NOT_OWNER, "not_owner", 503, 3, "another node owns the shard")             \
-  X(NO_OWNER, "no_owner", 503, 3, "no node owns the shard")                    \
-  X(STORE_UNAVAILABLE, "store_unavailable", 503, 3, "the store cannot be used") \
-  X(STORE_FULL, "store_full", 503, 3, "the store has no room left")            \
-  X(STORE_UNCERTAIN, "store_uncertain", 503, 3,                                \
-    "the store's answer was lost; ask again with the same id")                 \
-  X(OVERLOADED, "overloaded", 429, 3, "too much is waiting")                   \
-  X(UNAUTHENTICATED, "unauthenticated", 401, 3, "no valid token")              \
-  X(FORBIDDEN, "forbidden", 403, 3, "the token lacks that right")              \
-  /* Not seen at a door. */                                                    \
-  X(USAGE, "usage", 400, 2, "wrong usage")                                     \
-  X(NOT_FOUND, "not_found", 404, 3, "not there")                               \
-  X(DUPLICATE, "duplicate", 200, 0, "stored before")                           \
+#define AE_STATUS_MAP(X)                                                      \
+  X(OK, "ok", 200, 0, "done")                                                 \
+  X(REJECTED, "rejected", 422, 1, "the domain said no")                       \
+  X(VERSION_CONFLICT, "version_conflict", 409, 1, "another writer was first") \
+  X(ID_REUSED, "id_reused", 409, 1,                                           \
+    "the same command id came with another command")                          \
+  X(INVALID_COMMAND, "invalid_command", 400, 3,                               \
+    "the data does not fit the command's schema")                             \
+  X(MALFORMED, "malformed", 400, 3, "not understood")                         \
+  X(INVALID_NAME, "invalid_name", 400, 3, "not a name")                       \
+  X(TOO_LARGE, "too_large", 413, 3, "too much at once")                       \
+  X(UNKNOWN_NAMESPACE, "unknown_namespace", 404, 3, "no such namespace")      \
+  X(UNKNOWN_TYPE, "unknown_type", 404, 3, "no such aggregate")                \
+  X(UNKNOWN_COMMAND, "unknown_command", 404, 3, "no such command")            \
+  X(UNKNOWN_PROJECTION, "unknown_projection", 404, 3, "no such projection")   \
+  X(SCRIPT_ERROR, "script_error", 500, 3, "a Lua error; nothing was stored")  \
+  X(CONTRACT_ERROR, "contract_error", 500, 3,                                 \
+    "a module breaks its contract; nothing was stored")                       \
+  X(VALUE_ERROR, "value_error", 500, 3, "a value cannot be stored")           \
+  X(SCRIPT_TIMEOUT, "script_timeout", 504, 3, "a handler took too long")      \
+  X(SCRIPT_MEMORY, "script_memory", 507, 3,                                   \
+    "a handler wanted too much memory")                                       \
+  X(MODULE_QUARANTINED, "module_quarantined", 503, 3,                         \
+    "the module was stopped too often in a row")                              \
+  X(REPLAY_ERROR, "replay_error", 500, 3, "a stored record cannot be read")   \
+  X(ACTOR_DAMAGED, "actor_damaged", 500, 3,                                   \
+    "a stored record cannot be read; the actor is read-only")                 \
+  X(HISTORY_TRIMMED, "history_trimmed", 410, 3, "retention removed it")       \
+  X(NOT_OWNER, "not_owner", 503, 3, "another node owns the shard")            \
+  X(NO_OWNER, "no_owner", 503, 3, "no node owns the shard")                   \
+  X(STORE_UNAVAILABLE, "store_unavailable", 503, 3,                           \
+    "the store cannot be used")                                               \
+  X(STORE_FULL, "store_full", 503, 3, "the store has no room left")           \
+  X(STORE_UNCERTAIN, "store_uncertain", 503, 3,                               \
+    "the store's answer was lost; ask again with the same id")                \
+  X(OVERLOADED, "overloaded", 429, 3, "too much is waiting")                  \
+  X(UNAUTHENTICATED, "unauthenticated", 401, 3, "no valid token")             \
+  X(FORBIDDEN, "forbidden", 403, 3, "the token lacks that right")             \
+  /* Not seen at a door. */                                                   \
+  X(USAGE, "usage", 400, 2, "wrong usage")                                    \
+  X(NOT_FOUND, "not_found", 404, 3, "not there")                              \
+  X(DUPLICATE, "duplicate", 200, 0, "stored before")                          \
   X(CANCELED, "canceled", 503, 3, "closed before it was done")
 
 typedef enum ae_status {

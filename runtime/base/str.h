@@ -26,6 +26,9 @@ static inline bool ae_str_eq(ae_str a, ae_str b) {
 
 int ae_str_cmp(ae_str a, ae_str b); /* bytewise, shorter first */
 bool ae_str_utf8(ae_str s);         /* valid UTF-8 (no surrogates, overlongs) */
+/* Private: the length of the well-formed sequence at `at`, 0 for none; `left`
+ * is 1 at least. */
+size_t ae__str_sequence(const uint8_t *at, size_t left);
 /* Decimal without sign, whole string, fits: true. */
 bool ae_str_uint(ae_str s, uint64_t *out);
 
