@@ -40,6 +40,7 @@ typedef struct ae_outcome {
   uint32_t event_count;
   const ae_error *error;    /* status ≠ AE_OK */
   uint32_t first_event;     /* private: index in the commit */
+  uint32_t given;           /* private: events given so far */
   struct ae__stored *stored; /* private: the commit, decoded when asked for */
 } ae_outcome;
 
@@ -63,16 +64,16 @@ struct ae_command {
   void *context;        /* the caller's */
   /* private */
   ae_list link;
+  ae_list id_link;      /* among its actor's commands with an id */
   struct ae_command *joined; /* the same id, waiting for this one's outcome */
   uint64_t digest;      /* with an id: of name and data */
   uint64_t started;     /* ns, monotonic, at its first conflict */
   uint32_t attempt;     /* conflicts so far */
   uint8_t marks;
 };
-/* Never fails at once: what is wrong with it is its outcome. */
+/* Never fails at once: what is wrong with it is its outcome. What is submitted
+ * in one turn of the loop is decided and handed to the store together. */
 void ae_actors_submit(ae_actors *actors, ae_command *command);
-/* Around many submits of one turn: they are decided and handed over together. */
-void ae_actors_flush(ae_actors *actors);
 
 /* An actor's state, now or as it was. */
 typedef struct ae_state_read ae_state_read;
@@ -83,8 +84,8 @@ struct ae_state_read {
   void (*cb)(ae_state_read *read, ae_status status, uint64_t version,
              ae_str state, const ae_error *err);
   void *data;
-  void *impl; /* private */
 };
+/* Never fails at once. Beyond the latest version: AE_NOT_FOUND. */
 void ae_actors_state(ae_actors *actors, ae_state_read *read);
 
 typedef struct ae_type_counts {

@@ -28,6 +28,10 @@ static inline void ae_list_push(ae_list *head, ae_list *link) {
   head->prev->next = link;
   head->prev = link;
 }
+/* Before the first. */
+static inline void ae_list_unshift(ae_list *head, ae_list *link) {
+  ae_list_push(head->next, link);
+}
 /* The first, taken out; NULL for an empty list. */
 static inline ae_list *ae_list_shift(ae_list *head) {
   if (ae_list_empty(head)) return 0;

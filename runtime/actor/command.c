@@ -1,0 +1,226 @@
+/* Commands of an actor: decided in batches, stored as one commit.
+ *
+ *         work            loaded           work, ids         no repeat
+ *   COLD ──────► LOADING ────────► READY ───────────► LOOKING ─────┐
+ *    ▲              │ failed         │ ▲  work, no ids              ▼
+ *    │◄─────────────┘                │ └──── stored ◄───────── COMMITTING
+ *    │◄───────── evicted ────────────┘                              │
+ *    │◄── cut, conflict, failed, somebody else wrote ───────────────┘
+ *
+ *   transition              function
+ *   COLD → LOADING          load
+ *   LOADING → READY, COLD   on_loaded
+ *   READY → LOOKING         look_up
+ *   LOOKING → COMMITTING    on_looked_up → decide → store
+ *   LOOKING → COLD          on_looked_up: the version is not the state's
+ *   COMMITTING → READY      complete
+ *   COMMITTING → COLD       complete (cut), fail
+ *
+ * Invariants
+ * 1. A batch is there exactly in LOOKING and COMMITTING.
+ * 2. In READY the state is that of `version`, and `version` is stored.
+ * 3. No outcome that rests on a decision leaves before the append answered.
+ * 4. A command is in one place: the queue, a batch, a conflict or a delay;
+ *    what joined it hangs on it.
+ * 5. Deciding stops at a command that spoils the state (the batch is cut);
+ *    what was decided before is stored, then the state is replayed.
+ */
+#include "actor/internal.h"
+
+#define HAND_OVER 256 /* appends given to the store at once */
+
+void ae__actor_cool(ae__actor *actor) {
+  ae_script_drop(actor->type->module, actor->state);
+  actor->state = 0;
+  actor->version = 0;
+  actor->phase = AE__COLD;
+  for (ae_list *at = actor->queue.next; at != &actor->queue; at = at->next)
+    ae__command_of(at)->marks &= (uint8_t)~AE__LOOKED;
+}
+
+static void on_loaded(ae__loader *loader, ae_status status,
+                      const ae_error *err) {
+  ae__actor *actor = loader->data;
+  ae__type *type = actor->type;
+  ae_actors *actors = type->realm->actors;
+  AE_ASSERT_CMP(actor->phase, ==, AE__LOADING);
+  actor->state = loader->state;
+  actor->version = loader->version;
+  ae_free(loader);
+  if (status == AE_OK) {
+    actor->phase = AE__READY;
+    ae__actor_mark(actor);
+    return;
+  }
+  ae__actor_cool(actor);
+  if (status == AE_SCRIPT_MEMORY && !actor->relieved) {
+    actor->relieved = true;
+    ae__realm_relieve(type->realm);
+    ae__actor_mark(actor);
+    return;
+  }
+  /* Who comes while these are answered gets a load of its own. */
+  ae_list failed;
+  ae_list_init(&failed);
+  ae_list *link;
+  while ((link = ae_list_shift(&actor->queue))) ae_list_push(&failed, link);
+  actor->pins++;
+  ae__reads_fail(actor, status, err);
+  ae_error shown = err ? *err : (ae_error){0};
+  if (status == AE_REPLAY_ERROR) shown.status = status = AE_ACTOR_DAMAGED;
+  while ((link = ae_list_shift(&failed)))
+    ae__answer_error(actors, type, ae__command_of(link), status, 0, &shown);
+  actor->pins--;
+  ae__actor_mark(actor);
+}
+
+static void load(ae__actor *actor) {
+  ae__loader *loader = ae_zalloc(sizeof *loader);
+  loader->actors = actor->type->realm->actors;
+  loader->type = actor->type;
+  loader->ref = ae__actor_ref(actor);
+  loader->to = UINT64_MAX;
+  loader->cb = on_loaded;
+  loader->data = actor;
+  actor->phase = AE__LOADING;
+  ae__load(loader);
+}
+
+/* -- turns -- */
+
+void ae__actor_mark(ae__actor *actor) {
+  ae_actors *actors = actor->type->realm->actors;
+  ae__actor_touch(actor);
+  if (ae_list_empty(&actor->dirty)) ae_list_push(&actors->dirty, &actor->dirty);
+  if (actors->flushing) return;
+  actors->flushing = true;
+  ae_loop_defer(actors->loop, &actors->flush);
+}
+
+static void run(ae__actor *actor) {
+  if (actor->phase != AE__COLD && actor->phase != AE__READY) return;
+  if (actor->phase == AE__READY && !ae_list_empty(&actor->reads)) {
+    actor->pins++;
+    ae__reads_serve(actor);
+    actor->pins--;
+  }
+  if (ae_list_empty(&actor->queue) && ae_list_empty(&actor->reads)) {
+    if (actor->pins == 0) ae__actor_rest(actor);
+  } else if (actor->phase == AE__COLD) {
+    load(actor);
+  } else {
+    ae__batch_start(actor);
+  }
+}
+
+void ae__flush(ae_actors *actors) {
+  /* New marks of this turn's outcomes join the same round. */
+  unsigned run_since = 0;
+  ae_list *link;
+  ae_store_cork(actors->store);
+  while ((link = ae_list_shift(&actors->dirty))) {
+    ae__actor *actor = AE_CONTAINER(link, ae__actor, dirty);
+    ae_realm *realm = actor->type->realm;
+    run(actor);
+    if (realm->live > realm->cap) ae__realm_trim(realm);
+    if (++run_since < HAND_OVER) continue;
+    run_since = 0;
+    ae_store_uncork(actors->store);
+    ae_store_cork(actors->store);
+  }
+  ae_store_uncork(actors->store);
+  actors->flushing = false;
+}
+
+/* A command with an id that is under way already takes its outcome.
+ * AE_DUPLICATE: it joined; AE_ID_REUSED: the id belongs to another command. */
+static ae_status join(ae__actor *actor, ae_command *command, ae_error *err) {
+  for (ae_list *at = actor->ids.next; at != &actor->ids; at = at->next) {
+    ae_command *first = AE_CONTAINER(at, ae_command, id_link);
+    if (!ae_str_eq(first->id, command->id)) continue;
+    if (first->digest == command->digest) {
+      command->joined = first->joined;
+      first->joined = command;
+      return AE_DUPLICATE;
+    }
+    return ae__id_reused(command, err);
+  }
+  ae_list_push(&actor->ids, &command->id_link);
+  return AE_OK;
+}
+
+/* An outcome that is known at once is given a moment later. */
+typedef struct refusal {
+  ae_task task;
+  ae_actors *actors;
+  ae__type *type;
+  ae_command *command;
+  ae_error err;
+} refusal;
+
+static void on_refuse(ae_task *task) {
+  refusal *it = AE_CONTAINER(task, refusal, task);
+  ae__answer_error(it->actors, it->type, it->command, it->err.status, 0,
+                   &it->err);
+  ae_error_clear(&it->err);
+  ae_free(it);
+}
+
+/* Takes `err`. */
+static void refuse(ae_actors *actors, ae__type *type, ae_command *command,
+                   ae_error *err) {
+  refusal *it = ae_zalloc(sizeof *it);
+  *it = (refusal){.task = {.run = on_refuse},
+                  .actors = actors,
+                  .type = type,
+                  .command = command,
+                  .err = *err};
+  ae_loop_defer(actors->loop, &it->task);
+}
+
+static ae_status check(ae_actors *actors, ae_command *command, ae__type **type,
+                       ae_error *err) {
+  ae_status status;
+  if (actors->closing)
+    return ae_error_set(err, AE_CANCELED, "the node is stopping");
+  if (actors->waiting > actors->queue_limit) {
+    ae_error_set(err, AE_OVERLOADED,
+                 "%zu commands are waiting; send more when some were answered",
+                 actors->queue_limit);
+    ae_error_cstr(err, "queue", "commands");
+    ae_error_uint(err, "limit", actors->queue_limit);
+    return AE_OVERLOADED;
+  }
+  if ((status = ae_namespace_check(command->ref.ns, err)) != AE_OK ||
+      (status = ae_type_check(command->ref.type, err)) != AE_OK ||
+      (status = ae_id_check(command->ref.id, err)) != AE_OK)
+    return status;
+  return ae__type_find(actors, &command->ref, type, err);
+}
+
+void ae_actors_submit(ae_actors *actors, ae_command *command) {
+  ae_list_init(&command->link);
+  ae_list_init(&command->id_link);
+  command->joined = NULL;
+  command->digest = 0;
+  command->attempt = 0;
+  command->marks = 0;
+  actors->waiting++;
+  ae__hold(actors);
+  ae_error err = {0};
+  ae__type *type = NULL;
+  if (check(actors, command, &type, &err) != AE_OK) {
+    refuse(actors, type, command, &err);
+    return;
+  }
+  ae__actor *actor = ae__actor_make(type, command->ref.id);
+  if (command->id.ptr) {
+    command->digest = ae_command_digest(command->name, command->data);
+    ae_status status = join(actor, command, &err);
+    if (status == AE_ID_REUSED) refuse(actors, type, command, &err);
+    if (status != AE_OK) return;
+  }
+  ae_list_push(&actor->queue, &command->link);
+  if (actor->phase == AE__READY || actor->phase == AE__COLD)
+    ae__actor_mark(actor);
+}

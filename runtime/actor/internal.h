@@ -1,0 +1,193 @@
+/* What the files of this context share. */
+#ifndef AE_ACTOR_INTERNAL_H
+#define AE_ACTOR_INTERNAL_H
+
+#include "actor/actor.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "namespace/name.h"
+
+typedef struct ae__actor ae__actor;
+typedef struct ae__batch ae__batch;
+typedef struct ae__loader ae__loader;
+
+/* An aggregate of a realm, with its live actors. */
+typedef struct ae__type {
+  ae_realm *realm;
+  ae_module *module;
+  ae_str name;   /* the module's */
+  ae_map actors; /* id → ae__actor */
+  ae_type_counts counts;
+  struct ae__type *next;
+} ae__type;
+
+struct ae_realm {
+  ae_actors *actors;
+  ae_str name;
+  ae_script *script;
+  ae_str policy;
+  size_t cap;     /* live actors kept */
+  size_t live;    /* live actors there are */
+  ae_list idle;   /* least recently used first */
+  ae__type *types;
+};
+
+struct ae_actors {
+  ae_loop *loop;
+  ae_store *store;
+  ae_str node;
+  size_t queue_limit;
+  ae_map realms;     /* name → ae_realm */
+  ae_uuid7 uuid;
+  ae_list dirty;     /* actors that have something to do this turn */
+  bool flushing;     /* `flush` is deferred */
+  ae_task flush;
+  size_t waiting;    /* commands without an outcome */
+  size_t busy;       /* waiting, and what else keeps it from closing */
+  ae__batch *pool;    /* batches for reuse */
+  ae_list delayed;   /* retries that wait for their time */
+  bool closing;
+  bool close_deferred;
+  ae_task close;
+  void (*closed)(void *data);
+  void *closed_data;
+};
+
+/* See the state machine in command.c. */
+typedef enum ae__phase {
+  AE__COLD,
+  AE__LOADING,
+  AE__READY,
+  AE__LOOKING,
+  AE__COMMITTING,
+} ae__phase;
+
+struct ae__actor {
+  ae_list idle;     /* in its realm's list while nothing is under way */
+  ae_list dirty;    /* in actors->dirty while it has something to do */
+  ae_list queue;    /* commands not yet taken into a batch, in order */
+  ae_list reads;    /* ae__state_job, answered when no commit is in flight */
+  ae_list ids;      /* its commands with an id that wait for an outcome */
+  ae__type *type;
+  ae__batch *batch; /* LOOKING and COMMITTING */
+  uint64_t version; /* of `state`; with a batch deciding: beyond the stored */
+  uint32_t pins;    /* conflicts and delays that come back to it */
+  ae_state state;   /* 0 while COLD and LOADING */
+  uint8_t phase;
+  bool relieved;    /* memory was made once for what failed */
+  uint8_t id_len;
+  char id[];
+};
+
+static inline ae_ref ae__actor_ref(const ae__actor *actor) {
+  return (ae_ref){actor->type->realm->name, actor->type->name,
+                  {actor->id, actor->id_len}};
+}
+
+static inline ae_command *ae__command_of(ae_list *link) {
+  return AE_CONTAINER(link, ae_command, link);
+}
+
+/* Marks of a command. */
+enum {
+  AE__WAIVED = 1, /* its policy said to go on without expected_version */
+  AE__LOOKED = 2, /* its id was looked up at the version of its batch */
+};
+
+/* A commit that outcomes point at. */
+typedef struct ae__stored {
+  ae_str record;
+  bool decoded;
+  ae_commit commit;
+  ae_commit_cursor cursor;
+} ae__stored;
+
+/* -- table.c: who is live -- */
+ae_status ae__type_find(ae_actors *actors, const ae_ref *ref, ae__type **out,
+                        ae_error *err);
+ae__actor *ae__actor_find(ae__type *type, ae_str id);
+ae__actor *ae__actor_make(ae__type *type, ae_str id);
+/* Something is under way with it: it cannot be evicted. */
+void ae__actor_touch(ae__actor *actor);
+/* Nothing is: it may be evicted, and is when there are too many. */
+void ae__actor_rest(ae__actor *actor);
+/* Evicts idle actors until the cap holds. */
+void ae__realm_trim(ae_realm *realm);
+/* Memory was refused: evicts half of the idle actors and collects garbage. */
+void ae__realm_relieve(ae_realm *realm);
+void ae__realm_free(ae_realm *realm);
+
+/* -- state.c: reading an actor's state -- */
+typedef struct ae__state_job {
+  ae_list link; /* in actor->reads */
+  ae_task task;
+  ae_actors *actors;
+  ae_state_read *read;
+  ae__loader *loader;
+} ae__state_job;
+/* Answers all that wait at a READY actor; with `err` all of them fail. */
+void ae__reads_serve(ae__actor *actor);
+void ae__reads_fail(ae__actor *actor, ae_status status, const ae_error *err);
+
+/* -- load.c: snapshot and events make a state -- */
+struct ae__loader {
+  ae_actors *actors;
+  ae__type *type;
+  ae_ref ref;   /* the caller keeps what it points at */
+  uint64_t to;  /* version wanted, UINT64_MAX: the latest */
+  /* AE_OK: `state` at `version` is the callee's. AE_REPLAY_ERROR: damage. */
+  void (*cb)(ae__loader *loader, ae_status status, const ae_error *err);
+  void *data;
+  ae_state state;
+  uint64_t version;
+  /* private */
+  uint64_t latest;
+  bool based; /* the base snapshot was asked for */
+  bool replayed;
+  ae_snapshot_read snapshot;
+  ae_read read;
+};
+void ae__load(ae__loader *loader);
+/* An event as the script gets it. */
+ae_script_event ae__script_event(const ae_event *event);
+
+/* -- command.c: what an actor does next -- */
+/* It has work: run it in this turn. */
+void ae__actor_mark(ae__actor *actor);
+void ae__flush(ae_actors *actors);
+/* The state is of no use any more: replay when next needed. */
+void ae__actor_cool(ae__actor *actor);
+
+/* -- batch.c: deciding and storing -- */
+/* A READY actor's queue, decided and handed to the store. */
+void ae__batch_start(ae__actor *actor);
+void ae__pool_free(ae__batch *pool); /* all batches of the pool */
+
+/* -- snapshot.c -- */
+void ae__snapshot_save(ae__actor *actor); /* of its state, READY */
+
+/* -- outcome.c: what became of commands -- */
+/* Gives the outcome (to those that joined, too). */
+void ae__answer(ae_actors *actors, ae__type *type, ae_command *command,
+                ae_outcome *outcome);
+void ae__answer_error(ae_actors *actors, ae__type *type, ae_command *command,
+                      ae_status status, uint64_t version,
+                      const ae_error *err);
+/* The outcome that the same id had when it was stored. */
+void ae__answer_repeated(ae__actor *actor, ae_command *command, ae_str record,
+                         uint64_t position);
+ae_status ae__id_reused(const ae_command *command, ae_error *err);
+/* What keeps the runtime from closing. */
+void ae__hold(ae_actors *actors);
+void ae__release(ae_actors *actors);
+
+/* -- retry.c: conflicts and their policies -- */
+/* Takes `commands` (an ae_list of ae_command.link), in order: fetches what
+ * others stored after `attempted`, asks each one's policy, and puts it back
+ * into the queue, makes it wait, or gives its outcome. */
+void ae__conflicted(ae__actor *actor, ae_list *commands, uint64_t attempted,
+                  uint64_t current);
+/* At close: those that wait give up. */
+void ae__delays_cancel(ae_actors *actors);
+
+#endif
