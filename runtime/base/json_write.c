@@ -1,3 +1,4 @@
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,7 +87,9 @@ static void write_double(double value, ae_buf *out) {
     return;
   }
   char text[32];
-  for (int digits = 15; digits <= 17; digits++) {
+  /* 15 digits are always kept, but not those of the very smallest numbers. */
+  int least = fabs(value) < DBL_MIN ? 1 : 15;
+  for (int digits = least; digits <= 17; digits++) {
     snprintf(text, sizeof text, "%.*g", digits, value);
     if (strtod(text, NULL) == value) break;
   }
