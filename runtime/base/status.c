@@ -3,6 +3,8 @@
 #include "base/mem.h"
 #include "base/pack.h"
 
+#define QUOTE_MAX 80 /* bytes of a text from outside that a message shows */
+
 static const struct {
   const char *word;
   const char *text;
@@ -72,6 +74,28 @@ void ae_error_add(ae_error *err, const char *format, ...) {
   va_start(args, format);
   add(err, format, args);
   va_end(args);
+}
+
+void ae_error_quote(ae_error *err, ae_str text) {
+  if (!err) return;
+  ae_buf *out = &err->message;
+  const uint8_t *at = (const uint8_t *)text.ptr;
+  const uint8_t *end = at + text.len;
+  const uint8_t *cut = text.len > QUOTE_MAX ? at + QUOTE_MAX : end;
+  ae_buf_byte(out, '\'');
+  while (at < cut) {
+    size_t len = ae__str_sequence(at, (size_t)(end - at));
+    bool plain = len && *at >= ' ' && *at != 0x7f && *at != '\'' && *at != '\\';
+    if (plain) {
+      ae_buf_add(out, at, len);
+      at += len;
+    } else {
+      ae_buf_printf(out, "\\x%02x", *at++);
+    }
+  }
+  if (cut < end) ae_buf_str(out, AE_STR(" …"));
+  ae_buf_byte(out, '\'');
+  ae_buf_cstr(out);
 }
 
 static void key(ae_error *err, const char *name) {

@@ -88,6 +88,9 @@ ae_status ae_error_set(ae_error *err, ae_status status, const char *format, ...)
 /* Put more words behind the message. */
 void ae_error_add(ae_error *err, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Put `text`, bytes from outside, behind the message: in single quotes, cut
+ * where it is long, what would not print as itself as \xHH. */
+void ae_error_quote(ae_error *err, ae_str text);
 /* Facts: the fields that API.md lists for the code. */
 void ae_error_str(ae_error *err, const char *key, ae_str value);
 void ae_error_cstr(ae_error *err, const char *key, const char *value);

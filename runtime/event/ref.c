@@ -8,10 +8,10 @@ ae_status ae_ref_parse(ae_str text, ae_ref *out, ae_error *err) {
   const char *second =
       first ? memchr(first + 1, '/', (size_t)(end - first - 1)) : NULL;
   if (!second) {
-    size_t shown = text.len < 80 && ae_str_utf8(text) ? text.len : 0;
-    return ae_error_set(
-        err, AE_INVALID_NAME, "'%.*s%s' is no actor: write NAMESPACE/TYPE/ID",
-        (int)shown, shown ? text.ptr : "", shown == text.len ? "" : "…");
+    ae_error_set(err, AE_INVALID_NAME, "%s", "");
+    ae_error_quote(err, text);
+    ae_error_add(err, " is no actor: write NAMESPACE/TYPE/ID");
+    return AE_INVALID_NAME;
   }
   ae_ref ref = {
       .ns = {text.ptr, (size_t)(first - text.ptr)},

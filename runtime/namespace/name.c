@@ -12,22 +12,11 @@ static uint8_t kind(uint8_t c) {
   return 0;
 }
 
-/* The name in quotes, cut where it is long; bytes that would not print as
- * themselves are shown as \xHH, so that a message is one clean line. */
 static ae_status refuse(ae_error *err, const char *what, ae_str name,
                         const char *rule) {
-  if (!err) return AE_INVALID_NAME;
-  ae_error_set(err, AE_INVALID_NAME, "'");
-  size_t shown = name.len < 80 ? name.len : 80;
-  bool utf8 = ae_str_utf8(name);
-  for (size_t i = 0; i < shown; i++) {
-    uint8_t c = (uint8_t)name.ptr[i];
-    bool plain = c >= ' ' && c != 0x7f && c != '\'' && c != '\\';
-    if (c >= 0x80) plain = utf8 && shown == name.len;
-    ae_error_add(err, plain ? "%c" : "\\x%02x", c);
-  }
-  ae_error_add(err, "'%s is no %s: %s", shown < name.len ? " …" : "", what,
-               rule);
+  ae_error_set(err, AE_INVALID_NAME, "%s", "");
+  ae_error_quote(err, name);
+  ae_error_add(err, " is no %s: %s", what, rule);
   return AE_INVALID_NAME;
 }
 

@@ -17,15 +17,9 @@ static bool is(ae_str text, char c) {
 }
 
 static ae_status refuse(ae_error *err, ae_str pattern, const char *why) {
-  if (!err) return AE_INVALID_NAME;
-  ae_error_set(err, AE_INVALID_NAME, "'");
-  for (size_t i = 0; i < pattern.len && i < 80; i++) {
-    uint8_t c = (uint8_t)pattern.ptr[i];
-    bool plain = c >= ' ' && c < 0x7f && c != '\'' && c != '\\';
-    ae_error_add(err, plain ? "%c" : "\\x%02x", c);
-  }
-  ae_error_add(err, "'%s is no namespace pattern: %s",
-               pattern.len > 80 ? " …" : "", why);
+  ae_error_set(err, AE_INVALID_NAME, "%s", "");
+  ae_error_quote(err, pattern);
+  ae_error_add(err, " is no namespace pattern: %s", why);
   return AE_INVALID_NAME;
 }
 
