@@ -7,8 +7,7 @@
 
 typedef struct ae_store ae_store;
 
-/* One stored commit. What the store could not even fetch has `damage` set and
- * shows what is known of it. */
+/* One stored commit. */
 typedef struct ae_record {
   uint64_t position;
   ae_ref ref;           /* ns, type, id as the store indexed them */
@@ -24,8 +23,8 @@ typedef struct ae_page {
   bool end; /* nothing more (a live scan: nothing more at this moment) */
 } ae_page;
 
-/* read: the commits of one actor that hold versions from..to (event-less ones
- * between them too), rising. The caller owns the struct, zeroes it, sets the
+/* read: the commits of one actor that hold versions from..to, rising (an
+ * event-less one counts at its first version). The caller owns the struct, zeroes it, sets the
  * first group, and keeps it and what ref points at until the last callback. */
 typedef struct ae_read ae_read;
 /* Runs once a page on the loop thread; the last has status ≠ AE_OK or
@@ -63,7 +62,8 @@ struct ae_lookup {
   /* set before the callback */
   uint64_t version;  /* the actor's latest, 0: none */
   uint64_t position; /* of the commit that holds command_id, 0: none */
-  ae_str record;     /* that commit's bytes, until the callback returns */
+  ae_str record;     /* that commit's bytes, until the callback returns; len 0:
+                        retention removed it, the id alone is kept */
   void *impl;        /* private */
 };
 ae_status ae_store_lookup(ae_store *store, ae_lookup *lookup, ae_error *err);

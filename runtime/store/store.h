@@ -49,7 +49,9 @@ struct ae_append {
                         AE_STORE_*; AE_ACTOR_DAMAGED; AE_CANCELED: not stored */
   uint64_t position;        /* AE_OK */
   uint64_t current_version; /* AE_OK: after it; AE_VERSION_CONFLICT: now */
-  ae_error error;           /* the store clears it after the callback */
+  ae_error error;           /* the store's, gone after the callback: read it
+                               there, do not move it. The callback may free
+                               the request, or append it again */
 };
 /* A record is at most this long; more is AE_TOO_LARGE at once. */
 #define AE_RECORD_MAX (8u << 20)

@@ -1,0 +1,93 @@
+/* What a backend of the store is: a const table of functions, each with its
+ * promise, behind store.c. All run on the loop thread. store.c has checked the
+ * arguments (names' lengths, record's length, mode, not closing) before. */
+#ifndef AE_STORE_BACKEND_H
+#define AE_STORE_BACKEND_H
+
+#include "store/store.h"
+
+/* A page of a read or scan holds at most about this much. */
+#define AE__PAGE_BYTES (1u << 20)
+#define AE__PAGE_COMMITS 4096u
+
+typedef struct ae_backend {
+  /* Scheme of the URL, and what an acknowledged commit means, for people. */
+  const char *scheme;
+  const char *promise;
+  /* `path`: what follows the scheme's colon, "" where there is none. Fills
+   * `*out` with its own struct, whose first member is an ae_store. */
+  ae_status (*open)(ae_loop *loop, const ae_store_options *options,
+                    const char *path, ae_store **out, ae_error *err);
+  /* Finishes writes that were accepted, ends reads with AE_CANCELED, calls
+   * `cb`, frees the store. */
+  void (*close)(ae_store *store, void (*cb)(void *data), void *data);
+
+  /* The version is compared first, then the ids: a stale append with a stored
+   * id is a conflict. */
+  ae_status (*append)(ae_store *store, ae_append *append, ae_error *err);
+  /* Corked appends are to go now. */
+  void (*flush)(ae_store *store);
+
+  /* An event-less commit counts at its first version: it is among from..to
+   * when that is. `impl` starts with an ae__handle. */
+  ae_status (*read)(ae_store *store, ae_read *read, ae_error *err);
+  void (*read_more)(ae_read *read);
+  void (*read_end)(ae_read *read);
+  ae_status (*scan)(ae_store *store, ae_scan *scan, ae_error *err);
+  void (*scan_more)(ae_scan *scan);
+  void (*scan_end)(ae_scan *scan);
+
+  ae_status (*lookup)(ae_store *store, ae_lookup *lookup, ae_error *err);
+  ae_status (*load_snapshot)(ae_store *store, ae_snapshot_read *read,
+                             ae_error *err);
+  ae_status (*read_rows)(ae_store *store, ae_rows_read *read, ae_error *err);
+  ae_status (*stats)(ae_store *store, ae_stats_read *read, ae_error *err);
+
+  /* A snapshot of a version that the actor does not have is AE_NOT_FOUND.
+   * Besides bases, an actor's newest AE__SNAPSHOTS_KEPT are kept. */
+  ae_status (*save_snapshot)(ae_store *store, ae_snapshot_write *snapshot,
+                             ae_error *err);
+  ae_status (*put_rows)(ae_store *store, ae_rows_write *rows, ae_error *err);
+  ae_status (*trim)(ae_store *store, ae_trim *trim, ae_error *err);
+} ae_backend;
+
+#define AE__SNAPSHOTS_KEPT 4
+
+struct ae_store {
+  const ae_backend *backend;
+  ae_loop *loop;
+  ae_store_mode mode;
+  unsigned corked;
+  bool closing;
+};
+
+/* Calls back, then clears the error. */
+void ae__append_answer(ae_append *append);
+
+/* First in what a backend keeps of a read or a scan. */
+typedef struct ae__handle {
+  ae_store *store;
+} ae__handle;
+
+/* What every backend says of a snapshot of a version that is not there, and of
+ * rows whose checkpoint is another. */
+ae_status ae__snapshot_refuse(ae_error *err, const ae_ref *ref,
+                              uint64_t version);
+ae_status ae__rows_refuse(ae_error *err, const ae_rows_write *rows,
+                          uint64_t checkpoint);
+
+extern const ae_backend ae__memory_backend;
+extern const ae_backend ae__sqlite_backend;
+
+/* NAMESPACE/TYPE/ID at most. */
+#define AE__KEY_MAX 400
+typedef struct ae__key {
+  size_t len;
+  char bytes[AE__KEY_MAX];
+} ae__key;
+/* An actor's key, without allocation; the parts' lengths are checked. */
+void ae__key_of(ae__key *key, const ae_ref *ref);
+/* The three names in a key. */
+ae_ref ae__key_ref(ae_str key);
+
+#endif
