@@ -1,0 +1,601 @@
+#include "node/config.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/pack.h"
+#include "namespace/name.h"
+#include "node/shape.h"
+#include "script/script.h"
+
+extern char **environ;
+
+#define PREFIX "AETHER_"
+
+static char *dup_str(ae_str text) {
+  char *copy = ae_alloc(text.len + 1);
+  memcpy(copy, text.ptr, text.len);
+  copy[text.len] = 0;
+  return copy;
+}
+
+static char *join(const char *folder, ae_str path) {
+  if (path.len > 0 && path.ptr[0] == '/') return dup_str(path);
+  while (path.len > 2 && path.ptr[0] == '.' && path.ptr[1] == '/')
+    path = (ae_str){path.ptr + 2, path.len - 2};
+  ae_buf joined = {0};
+  if (ae_str_eq(path, AE_STR(".")))
+    ae_buf_printf(&joined, "%s", folder);
+  else
+    ae_buf_printf(&joined, "%s/%.*s", folder, AE_FMT(path));
+  char *copy = dup_str(ae_buf_view(&joined));
+  ae_buf_clear(&joined);
+  return copy;
+}
+
+const char *ae_store_file(const char *url) {
+  return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
+}
+
+/* -- what holds: one top-level key with its value and source -- */
+
+typedef struct found {
+  const ae__shape *shape;
+  ae_buf value; /* empty: not set */
+  ae_setting_source source;
+  char where[80];
+} found;
+
+enum { KEYS_MAX = 16 };
+
+typedef struct loading {
+  ae_config *config;
+  found keys[KEYS_MAX];
+  size_t count;
+  ae_buf settings; /* what aether.lua returned */
+} loading;
+
+static found *key_of(loading *load, const char *key) {
+  for (size_t i = 0; i < load->count; i++)
+    if (strcmp(load->keys[i].shape->key, key) == 0) return &load->keys[i];
+  return NULL;
+}
+
+static ae_setting *add_setting(ae_config *config, const char *key,
+                               const found *from) {
+  size_t size = (config->setting_count + 1) * sizeof(ae_setting);
+  config->settings = ae_realloc(config->settings, size);
+  ae_setting *setting = &config->settings[config->setting_count++];
+  memset(setting, 0, sizeof *setting);
+  setting->key = ae_strdup(key);
+  setting->source = from->source;
+  setting->where = ae_strdup(from->where);
+  return setting;
+}
+
+/* Shows a value with all its fields, one setting a leaf. `folder`: what paths
+ * are relative to, NULL: leave them. */
+static void show(ae_config *config, const ae__shape *shape, const char *key,
+                 ae_str value, const found *from, const char *folder) {
+  ae_unpack cursor = ae_unpack_of(value);
+  uint32_t count = 0;
+  bool table = shape->kind == AE__RECORD || shape->kind == AE__MAP;
+  if (table && ae_unpack_map(&cursor, &count)) {
+    for (uint32_t i = 0; i < count; i++) {
+      ae_str name, below, nearest;
+      ae_unpack_str(&cursor, &name);
+      ae_unpack_skip(&cursor, &below);
+      const ae__shape *field =
+          shape->kind == AE__MAP
+              ? shape->fields
+              : ae__shape_field(shape->fields, name, &nearest);
+      ae_buf path = {0};
+      ae_buf_printf(&path, "%s.%.*s", key, AE_FMT(name));
+      show(config, field, ae_buf_cstr(&path), below, from, folder);
+      ae_buf_clear(&path);
+    }
+    return;
+  }
+  ae_setting *setting = add_setting(config, key, from);
+  ae_str text;
+  if (shape->secret) {
+    ae_pack_cstr(&setting->value, "hidden");
+  } else if (shape->path && folder && ae_unpack_str(&cursor, &text)) {
+    char *path = join(folder, text);
+    ae_pack_text(&setting->value, ae_str_of(path));
+    ae_free(path);
+  } else {
+    ae_buf_str(&setting->value, value);
+  }
+}
+
+/* -- finding: flags over variables over the file -- */
+
+static void variable_name(const char *key, char out[64]) {
+  size_t len = (size_t)snprintf(out, 64, PREFIX "%s", key);
+  for (size_t i = 0; i < len; i++)
+    if (out[i] >= 'a' && out[i] <= 'z') out[i] = (char)(out[i] - 'a' + 'A');
+}
+
+static ae_status take_text(found *key, const char *text, const char *where,
+                           ae_setting_source source, ae_error *err) {
+  ae_buf_reset(&key->value);
+  key->source = source;
+  snprintf(key->where, sizeof key->where, "%s", where);
+  if (ae__shape_parse(key->shape, where, text, &key->value, err) == AE_OK &&
+      ae__shape_check(key->shape, where, ae_buf_view(&key->value), err) ==
+          AE_OK)
+    return AE_OK;
+  if (err) err->status = AE_USAGE;
+  return AE_USAGE;
+}
+
+static ae_status take_file(loading *load, ae_error *err) {
+  ae_config *config = load->config;
+  char *file = join(config->app, AE_STR("aether.lua"));
+  struct stat info;
+  if (stat(file, &info) != 0 && errno == ENOENT) {
+    ae_free(file);
+    return AE_OK;
+  }
+  config->file = file;
+  ae_status status = ae_script_settings(file, &load->settings, err);
+  if (status != AE_OK) return status;
+  ae__shape top = {.key = "", .kind = AE__RECORD, .fields = ae__settings};
+  ae_error why = {0};
+  ae_str all = ae_buf_view(&load->settings);
+  status = ae__shape_check(&top, "", all, &why);
+  if (status != AE_OK) {
+    const char *text = ae_error_text(&why);
+    ae_error_set(err, status, "aether.lua: %s", text + (text[0] == ' '));
+    ae_error_cstr(err, "at", file);
+  }
+  ae_error_clear(&why);
+  for (size_t i = 0; i < load->count && status == AE_OK; i++) {
+    ae_str value;
+    found *key = &load->keys[i];
+    if (!ae_unpack_field(all, key->shape->key, &value)) continue;
+    ae_buf_str(&key->value, value);
+    key->source = AE_SETTING_FILE;
+    snprintf(key->where, sizeof key->where, "aether.lua");
+  }
+  return status;
+}
+
+static ae_status find_all(loading *load, const ae_config_flag *flags,
+                          ae_error *err) {
+  for (const ae__shape *shape = ae__settings; shape->key; shape++) {
+    AE_ASSERT_CMP(load->count, <, KEYS_MAX);
+    found *key = &load->keys[load->count++];
+    key->shape = shape;
+    snprintf(key->where, sizeof key->where, "default");
+  }
+  ae_status status = take_file(load, err);
+  for (size_t i = 0; i < load->count && status == AE_OK; i++) {
+    char name[64];
+    found *key = &load->keys[i];
+    variable_name(key->shape->key, name);
+    const char *text = getenv(name);
+    if (text && text[0])
+      status = take_text(key, text, name, AE_SETTING_VARIABLE, err);
+  }
+  for (; flags && flags->key && status == AE_OK; flags++) {
+    char name[64];
+    snprintf(name, sizeof name, "--%s", flags->key);
+    found *key = key_of(load, flags->key);
+    if (flags->value)
+      status = take_text(key, flags->value, name, AE_SETTING_FLAG, err);
+  }
+  return status;
+}
+
+/* -- namespaces -- */
+
+static bool holds_module(const char *folder, const char *except) {
+  DIR *dir = opendir(folder);
+  if (!dir) return false;
+  bool found_one = false;
+  for (struct dirent *entry; !found_one && (entry = readdir(dir));) {
+    size_t len = strlen(entry->d_name);
+    bool lua = len > 4 && strcmp(entry->d_name + len - 4, ".lua") == 0;
+    bool spec = len > 9 && strcmp(entry->d_name + len - 9, "_spec.lua") == 0;
+    found_one = lua && !spec && entry->d_name[0] != '.' &&
+                (!except || strcmp(entry->d_name, except) != 0);
+  }
+  closedir(dir);
+  return found_one;
+}
+
+static ae_namespace_config *add_namespace(ae_config *config, ae_str name,
+                                          char *folder) {
+  size_t size = (config->namespace_count + 1) * sizeof(ae_namespace_config);
+  config->namespaces = ae_realloc(config->namespaces, size);
+  ae_namespace_config *ns = &config->namespaces[config->namespace_count++];
+  *ns = (ae_namespace_config){.name = dup_str(name),
+                              .folder = folder,
+                              .handler_ms = 50,
+                              .memory = (size_t)64 << 20,
+                              .live_actors = 100000};
+  return ns;
+}
+
+static int by_name(const void *a, const void *b) {
+  const ae_namespace_config *left = a, *right = b;
+  return strcmp(left->name, right->name);
+}
+
+/* Each folder that holds a module; the app's own modules are `default`. */
+static ae_status find_folders(ae_config *config, ae_error *err) {
+  if (holds_module(config->app, "aether.lua"))
+    add_namespace(config, AE_STR("default"), ae_strdup(config->app));
+  DIR *dir = opendir(config->app);
+  if (!dir)
+    return ae_error_set(err, AE_USAGE, "%s cannot be read: %s", config->app,
+                        strerror(errno));
+  ae_status status = AE_OK;
+  for (struct dirent *entry; status == AE_OK && (entry = readdir(dir));) {
+    if (entry->d_name[0] == '.' || strcmp(entry->d_name, "spec") == 0) continue;
+    char *folder = join(config->app, ae_str_of(entry->d_name));
+    ae_str name = ae_str_of(entry->d_name);
+    struct stat info;
+    bool is_folder = stat(folder, &info) == 0 && S_ISDIR(info.st_mode) &&
+                     (!config->data || strcmp(folder, config->data) != 0);
+    if (!is_folder || !holds_module(folder, NULL)) {
+      ae_free(folder);
+      continue;
+    }
+    ae_error why = {0};
+    if (ae_namespace_check(name, &why) != AE_OK)
+      status = ae_error_set(err, AE_MALFORMED,
+                            "the folder %s holds modules, and its name cannot "
+                            "be a namespace's: %s. Rename it, or list the "
+                            "namespaces in aether.lua",
+                            folder, ae_error_text(&why));
+    else if (strcmp(entry->d_name, "default") == 0 &&
+             config->namespace_count > 0 &&
+             strcmp(config->namespaces[0].name, "default") == 0)
+      status = ae_error_set(err, AE_MALFORMED,
+                            "both %s and %s hold modules of the namespace "
+                            "default; move one of them",
+                            config->app, folder);
+    ae_error_clear(&why);
+    if (status == AE_OK)
+      add_namespace(config, name, folder);
+    else
+      ae_free(folder);
+  }
+  closedir(dir);
+  return status;
+}
+
+static bool field_number(ae_str map, const char *key, double *out) {
+  ae_str value;
+  ae_pack_item item;
+  if (!ae_unpack_field(map, key, &value)) return false;
+  ae_unpack cursor = ae_unpack_of(value);
+  if (!ae_unpack_next(&cursor, &item)) return false;
+  *out = item.type == AE_PACK_UINT ? (double)item.u : item.d;
+  return item.type == AE_PACK_UINT || item.type == AE_PACK_DOUBLE;
+}
+
+static void read_limits(ae_namespace_config *ns, ae_str fields) {
+  ae_str group;
+  double number;
+  if (ae_unpack_field(fields, "limits", &group)) {
+    if (field_number(group, "handler_ms", &number)) ns->handler_ms = number;
+    if (field_number(group, "memory_mb", &number))
+      ns->memory = (size_t)number << 20;
+    if (field_number(group, "live_actors", &number))
+      ns->live_actors = (size_t)number;
+    field_number(group, "commands_per_s", &ns->commands_per_s);
+  }
+  if (ae_unpack_field(fields, "retention", &group)) {
+    if (field_number(group, "days", &number))
+      ns->retention_days = (uint64_t)number;
+    if (field_number(group, "bytes", &number))
+      ns->retention_bytes = (uint64_t)number;
+  }
+  ae_str value, retry;
+  if (ae_unpack_field(fields, "retry", &value)) {
+    ae_unpack cursor = ae_unpack_of(value);
+    if (ae_unpack_str(&cursor, &retry)) ns->retry = dup_str(retry);
+  }
+}
+
+static ae_status read_namespaces(ae_config *config, const found *key,
+                                 const char *folder, ae_error *err) {
+  ae_unpack cursor = ae_unpack_of(ae_buf_view(&key->value));
+  uint32_t count = 0;
+  ae_unpack_map(&cursor, &count);
+  for (uint32_t i = 0; i < count; i++) {
+    ae_str name, fields, value, modules;
+    ae_unpack_str(&cursor, &name);
+    ae_unpack_skip(&cursor, &fields);
+    modules = name;
+    if (ae_unpack_field(fields, "modules", &value)) {
+      ae_unpack text = ae_unpack_of(value);
+      ae_unpack_str(&text, &modules);
+    }
+    ae_namespace_config *ns =
+        add_namespace(config, name, join(folder, modules));
+    read_limits(ns, fields);
+    struct stat info;
+    if (stat(ns->folder, &info) != 0 || !S_ISDIR(info.st_mode))
+      return ae_error_set(err, AE_MALFORMED,
+                          "%s: the namespace %s has its modules in %s, and "
+                          "there is no such folder",
+                          key->where, ns->name, ns->folder);
+  }
+  return AE_OK;
+}
+
+/* Every field of a namespace, the defaults too. */
+static void show_namespace(ae_config *config, const ae_namespace_config *ns,
+                           const found *key) {
+  static const char *const leaves[] = {"modules",
+                                       "limits.handler_ms",
+                                       "limits.memory_mb",
+                                       "limits.commands_per_s",
+                                       "limits.live_actors",
+                                       "retry",
+                                       "retention.days",
+                                       "retention.bytes"};
+  found defaults = {.source = AE_SETTING_DEFAULT, .where = "default"};
+  ae_str fields = {0};
+  ae_unpack_field(ae_buf_view(&key->value), ns->name, &fields);
+  for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
+    const char *dot = strchr(leaves[i], '.');
+    char group[16] = "";
+    ae_str value = fields;
+    bool set = fields.ptr != NULL;
+    if (dot)
+      snprintf(group, sizeof group, "%.*s", (int)(dot - leaves[i]), leaves[i]);
+    if (set && dot) set = ae_unpack_field(value, group, &value);
+    if (set) set = ae_unpack_field(value, dot ? dot + 1 : leaves[i], &value);
+    ae_buf path = {0};
+    ae_buf_printf(&path, "namespaces.%s.%s", ns->name, leaves[i]);
+    ae_setting *setting =
+        add_setting(config, ae_buf_cstr(&path), set ? key : &defaults);
+    ae_buf_clear(&path);
+    ae_buf *out = &setting->value;
+    switch (i) {
+      case 0:
+        ae_pack_text(out, ae_str_of(ns->folder));
+        break;
+      case 1:
+        if (set)
+          ae_buf_str(out, value);
+        else
+          ae_pack_uint(out, (uint64_t)ns->handler_ms);
+        break;
+      case 2:
+        ae_pack_uint(out, ns->memory >> 20);
+        break;
+      case 4:
+        ae_pack_uint(out, ns->live_actors);
+        break;
+      default:
+        if (set)
+          ae_buf_str(out, value);
+        else
+          ae_pack_nil(out);
+    }
+  }
+}
+
+/* -- resolving -- */
+
+static char *text_of(const found *key, const char *fallback) {
+  ae_unpack cursor = ae_unpack_of(ae_buf_view(&key->value));
+  ae_str text;
+  return ae_unpack_str(&cursor, &text) ? dup_str(text) : ae_strdup(fallback);
+}
+
+/* What relative paths of a setting are relative to; NULL: the current folder,
+ * where they are right as they stand. */
+static const char *folder_of(const loading *load, const found *key) {
+  bool person = key->source >= AE_SETTING_VARIABLE;
+  return person ? NULL : load->config->app;
+}
+
+static void resolve_data(loading *load) {
+  found *key = key_of(load, "data");
+  char *text = text_of(key, "data");
+  const char *folder = folder_of(load, key);
+  load->config->data = folder ? join(folder, ae_str_of(text)) : ae_strdup(text);
+  ae_free(text);
+  ae_buf_reset(&key->value);
+  ae_pack_text(&key->value, ae_str_of(load->config->data));
+}
+
+static void resolve_store(loading *load) {
+  found *key = key_of(load, "store");
+  ae_config *config = load->config;
+  ae_buf url = {0};
+  if (key->value.len == 0) {
+    ae_buf_printf(&url, "sqlite:%s/events.db", config->data);
+  } else {
+    char *text = text_of(key, "");
+    const char *file = ae_store_file(text);
+    const char *folder = folder_of(load, key);
+    char *path = file && folder ? join(folder, ae_str_of(file)) : NULL;
+    if (path)
+      ae_buf_printf(&url, "sqlite:%s", path);
+    else
+      ae_buf_printf(&url, "%s", text);
+    ae_free(path);
+    ae_free(text);
+  }
+  config->store = dup_str(ae_buf_view(&url));
+  config->store_source = key->source;
+  ae_buf_reset(&key->value);
+  ae_pack_text(&key->value, ae_buf_view(&url));
+  ae_buf_clear(&url);
+}
+
+static void resolve_node(loading *load) {
+  char host[AE_NAMESPACE_MAX + 1] = "";
+  if (gethostname(host, sizeof host - 1) != 0 ||
+      ae_namespace_check(ae_str_of(host), NULL) != AE_OK)
+    snprintf(host, sizeof host, "node");
+  found *key = key_of(load, "node");
+  load->config->node = text_of(key, host);
+  ae_buf_reset(&key->value);
+  ae_pack_text(&key->value, ae_str_of(load->config->node));
+}
+
+static void resolve_log(loading *load) {
+  static const char *const words[] = {"debug", "info", "warn", "error"};
+  char *word = text_of(key_of(load, "log"), "info");
+  for (size_t i = 0; i < 4; i++)
+    if (strcmp(words[i], word) == 0) load->config->log = (ae_log_level)i;
+  ae_free(word);
+}
+
+static void fill_default(loading *load, const char *key, const char *json) {
+  found *at = key_of(load, key);
+  if (at->value.len == 0) ae_json_read(ae_str_of(json), &at->value, NULL);
+}
+
+static ae_status resolve(loading *load, ae_error *err) {
+  ae_config *config = load->config;
+  resolve_data(load);
+  resolve_store(load);
+  resolve_node(load);
+  resolve_log(load);
+  fill_default(load, "replicas", "1");
+  fill_default(load, "listen", "\"127.0.0.1:7070\"");
+  fill_default(load, "shards", "1024");
+  fill_default(load, "log", "\"info\"");
+  fill_default(load, "judge", "{\"actors\":100}");
+  found *namespaces = key_of(load, "namespaces");
+  const char *folder = folder_of(load, namespaces);
+  ae_status status =
+      namespaces->value.len == 0
+          ? find_folders(config, err)
+          : read_namespaces(config, namespaces, folder ? folder : ".", err);
+  if (config->namespace_count > 1)
+    qsort(config->namespaces, config->namespace_count,
+          sizeof *config->namespaces, by_name);
+  for (size_t i = 0; i < load->count; i++) {
+    found *key = &load->keys[i];
+    if (key == namespaces) continue;
+    if (key->value.len == 0) ae_pack_nil(&key->value);
+    show(config, key->shape, key->shape->key, ae_buf_view(&key->value), key,
+         folder_of(load, key));
+  }
+  for (size_t i = 0; i < config->namespace_count; i++)
+    show_namespace(config, &config->namespaces[i], namespaces);
+  return status;
+}
+
+ae_status ae_config_load(const char *app, const ae_config_flag *flags,
+                         ae_config *out, ae_error *err) {
+  memset(out, 0, sizeof *out);
+  char folder[PATH_MAX];
+  struct stat info;
+  if (!realpath(app ? app : ".", folder))
+    return ae_error_set(err, AE_USAGE, "the app folder %s: %s", app ? app : ".",
+                        strerror(errno));
+  if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
+    return ae_error_set(err, AE_USAGE, "%s is no folder", folder);
+  out->app = ae_strdup(folder);
+  loading load = {.config = out};
+  ae_status status = find_all(&load, flags, err);
+  if (status == AE_OK) status = resolve(&load, err);
+  for (size_t i = 0; i < load.count; i++) ae_buf_clear(&load.keys[i].value);
+  ae_buf_clear(&load.settings);
+  return status;
+}
+
+void ae_config_clear(ae_config *config) {
+  for (size_t i = 0; i < config->namespace_count; i++) {
+    ae_free(config->namespaces[i].name);
+    ae_free(config->namespaces[i].folder);
+    ae_free(config->namespaces[i].retry);
+  }
+  for (size_t i = 0; i < config->setting_count; i++) {
+    ae_free(config->settings[i].key);
+    ae_free(config->settings[i].where);
+    ae_buf_clear(&config->settings[i].value);
+  }
+  ae_free(config->namespaces);
+  ae_free(config->settings);
+  ae_free(config->app);
+  ae_free(config->file);
+  ae_free(config->store);
+  ae_free(config->data);
+  ae_free(config->node);
+  memset(config, 0, sizeof *config);
+}
+
+ae_status ae_config_has_modules(const ae_config *config, ae_error *err) {
+  if (config->namespace_count > 0) return AE_OK;
+  return ae_error_set(err, AE_NOT_FOUND,
+                      "%s holds no modules, so it is no app. Name the app's "
+                      "folder with -C DIR, or make one with `aether new DIR`",
+                      config->app);
+}
+
+ae_status ae_config_namespace(const ae_config *config, ae_str name,
+                              const ae_namespace_config **out, ae_error *err) {
+  ae_nearest near;
+  ae_nearest_init(&near, name);
+  for (size_t i = 0; i < config->namespace_count; i++) {
+    *out = &config->namespaces[i];
+    if (ae_str_eq(name, ae_str_of((*out)->name))) return AE_OK;
+    ae_nearest_offer(&near, ae_str_of((*out)->name));
+  }
+  *out = NULL;
+  ae_str best = ae_nearest_best(&near);
+  ae_error_set(err, AE_UNKNOWN_NAMESPACE, "there is no namespace %.*s",
+               AE_FMT(name));
+  if (best.len > 0)
+    ae_error_add(err, "; did you mean %.*s?", AE_FMT(best));
+  else
+    for (size_t i = 0; i < config->namespace_count; i++)
+      ae_error_add(err, "%s %s", i ? "," : "; there is",
+                   config->namespaces[i].name);
+  ae_error_str(err, "name", name);
+  if (best.len > 0) ae_error_str(err, "nearest", best);
+  return AE_UNKNOWN_NAMESPACE;
+}
+
+void ae_config_strays(void (*cb)(void *data, const char *name,
+                                 const char *nearest),
+                      void *data) {
+  static const char *const others[] = {PREFIX "FAULT", PREFIX "LONG"};
+  for (char **at = environ; *at; at++) {
+    if (strncmp(*at, PREFIX, sizeof PREFIX - 1) != 0) continue;
+    const char *equals = strchr(*at, '=');
+    if (!equals) continue;
+    ae_str name = {*at, (size_t)(equals - *at)};
+    char known[64];
+    ae_nearest near;
+    bool is_one = false;
+    ae_nearest_init(&near, name);
+    char names[KEYS_MAX][64];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+      is_one = is_one || ae_str_eq(name, ae_str_of(others[i]));
+    for (const ae__shape *shape = ae__settings; shape->key; shape++) {
+      variable_name(shape->key, known);
+      memcpy(names[count], known, sizeof known);
+      is_one = is_one || ae_str_eq(name, ae_str_of(known));
+      ae_nearest_offer(&near, ae_str_of(names[count++]));
+    }
+    if (is_one) continue;
+    ae_str best = ae_nearest_best(&near);
+    char *shown = dup_str(name), *suggestion = dup_str(best);
+    cb(data, shown, suggestion);
+    ae_free(shown);
+    ae_free(suggestion);
+  }
+}

@@ -1,0 +1,78 @@
+/* The settings of an app: from flags, then AETHER_<KEY> variables, then
+ * aether.lua, then defaults, each with where it came from. */
+#ifndef AE_NODE_CONFIG_H
+#define AE_NODE_CONFIG_H
+
+#include "base/log.h"
+#include "base/status.h"
+
+typedef enum ae_setting_source {
+  AE_SETTING_DEFAULT,
+  AE_SETTING_FILE,     /* aether.lua */
+  AE_SETTING_VARIABLE, /* AETHER_<KEY> */
+  AE_SETTING_FLAG,
+} ae_setting_source;
+
+/* One setting as it holds, for showing. */
+typedef struct ae_setting {
+  char *key;    /* dotted: "namespaces.bank.limits.memory_mb" */
+  ae_buf value; /* msgpack; nil: not set; what is secret is the word "hidden" */
+  ae_setting_source source;
+  char *where; /* "--store", "AETHER_STORE", "aether.lua", "default" */
+} ae_setting;
+
+typedef struct ae_namespace_config {
+  char *name;
+  char *folder; /* of its modules, absolute */
+  double handler_ms;
+  size_t memory; /* bytes */
+  size_t live_actors;
+  double commands_per_s;    /* 0: no limit */
+  char *retry;              /* policy; NULL: not named */
+  uint64_t retention_days;  /* 0: for ever */
+  uint64_t retention_bytes; /* 0: no limit */
+} ae_namespace_config;
+
+typedef struct ae_config {
+  char *app;   /* its folder, absolute */
+  char *file;  /* aether.lua, absolute; NULL: there is none */
+  char *store; /* URL; paths in aether.lua are made absolute */
+  ae_setting_source store_source;
+  char *data; /* folder */
+  char *node; /* name */
+  ae_log_level log;
+  ae_namespace_config *namespaces; /* in the order of their names */
+  size_t namespace_count;
+  ae_setting *settings; /* all of them, by key */
+  size_t setting_count;
+} ae_config;
+
+/* A setting given as a flag; `value` NULL: not given. */
+typedef struct ae_config_flag {
+  const char *key;
+  const char *value;
+} ae_config_flag;
+
+/* `app`: the folder, NULL: the current one. `flags` ends with key NULL.
+ * AE_USAGE for a flag, a variable or a folder that makes no sense,
+ * AE_MALFORMED or what ae_script_settings says for aether.lua. The caller
+ * clears `out` also after a failure. */
+ae_status ae_config_load(const char *app, const ae_config_flag *flags,
+                         ae_config *out, ae_error *err);
+void ae_config_clear(ae_config *config);
+/* AE_OK where the app has a namespace, else AE_NOT_FOUND saying what to do. */
+ae_status ae_config_has_modules(const ae_config *config, ae_error *err);
+/* The namespace, or AE_UNKNOWN_NAMESPACE with `name` and `nearest`. */
+ae_status ae_config_namespace(const ae_config *config, ae_str name,
+                              const ae_namespace_config **out, ae_error *err);
+
+/* Calls back for each variable AETHER_… that is no setting, with the nearest
+ * (or ""). */
+void ae_config_strays(void (*cb)(void *data, const char *name,
+                                 const char *nearest),
+                      void *data);
+
+/* The file of a "sqlite:FILE" URL, NULL for others. */
+const char *ae_store_file(const char *url);
+
+#endif

@@ -1,0 +1,190 @@
+#include "node/node.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+
+typedef struct room {
+  ae_str name;
+  ae_script *script;
+} room;
+
+struct ae_node {
+  ae_loop *loop;
+  const ae_config *config;
+  room *rooms; /* one for each namespace of the config */
+  size_t count;
+  ae_store *store;
+  ae_actors *actors;
+  /* closing */
+  void (*closed)(void *data);
+  void *closed_data;
+  ae_task task;
+};
+
+typedef struct listener {
+  const ae_node_options *options;
+  ae_str ns;
+} listener;
+
+static void pass_mistake(void *data, const ae_error *err) {
+  const listener *to = data;
+  if (to->options->mistake)
+    to->options->mistake(to->options->data, to->ns, err);
+}
+
+static ae_status load_modules(ae_node *node, const ae_node_options *options,
+                              ae_error *err) {
+  const ae_config *config = options->config;
+  ae_status result = ae_config_has_modules(config, err);
+  node->rooms = ae_zalloc(sizeof(room) * (config->namespace_count + 1));
+  for (size_t i = 0; i < config->namespace_count; i++) {
+    const ae_namespace_config *ns = &config->namespaces[i];
+    room *one = &node->rooms[node->count++];
+    one->name = ae_str_of(ns->name);
+    listener to = {options, one->name};
+    ae_script_options script = {.ns = one->name,
+                                .folder = ns->folder,
+                                .memory_limit = ns->memory,
+                                .mistake = pass_mistake,
+                                .data = &to};
+    ae_error why = {0};
+    ae_status status = ae_script_open(&script, &one->script, &why);
+    if (status == AE_OK && ns->retry) {
+      status = ae_script_policy(one->script, ae_str_of(ns->retry), &why);
+      if (status != AE_OK) pass_mistake(&to, &why);
+    }
+    if (status != AE_OK && result == AE_OK) {
+      result = status;
+      if (err) ae_error_move(err, &why);
+    }
+    ae_error_clear(&why);
+    if (result != AE_OK && !options->mistake) break;
+  }
+  return result;
+}
+
+/* The folders of the app's own store; one that a flag names must be there. */
+static void make_folders(const ae_config *config) {
+  const char *file = ae_store_file(config->store);
+  if (!file || config->store_source >= AE_SETTING_VARIABLE) return;
+  char *path = ae_strdup(file);
+  for (char *at = path + 1; *at; at++) {
+    if (*at != '/') continue;
+    *at = 0;
+    mkdir(path, 0777); /* what is wrong with it, the store will say */
+    *at = '/';
+  }
+  ae_free(path);
+}
+
+ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
+  const ae_config *config = node->config;
+  bool memory = strcmp(config->store, "memory") == 0;
+  ae_store_options store = {
+      .url = config->store,
+      .mode = memory ? AE_STORE_WRITE : mode,
+  };
+  const char *file = ae_store_file(config->store);
+  struct stat info;
+  if (store.mode == AE_STORE_WRITE) {
+    make_folders(config);
+  } else if (file && stat(file, &info) != 0 && errno == ENOENT) {
+    ae_error_set(err, AE_STORE_UNAVAILABLE,
+                 "there is no store at %s yet; `aether exec` makes it with "
+                 "the first commands",
+                 file);
+    ae_error_cstr(err, "cause", "no such file");
+    return AE_STORE_UNAVAILABLE;
+  }
+  return ae_store_open(node->loop, &store, &node->store, err);
+}
+
+static void open_actors(ae_node *node) {
+  const ae_actors_options options = {.node = node->config->node};
+  node->actors = ae_actors_new(node->loop, node->store, &options);
+  for (size_t i = 0; i < node->count; i++) {
+    const ae_namespace_config *ns = &node->config->namespaces[i];
+    ae_actors_realm(node->actors, node->rooms[i].name, node->rooms[i].script,
+                    ns->live_actors, ae_str_of(ns->retry));
+  }
+}
+
+static void free_node(ae_node *node) {
+  for (size_t i = 0; i < node->count; i++)
+    ae_script_close(node->rooms[i].script);
+  ae_free(node->rooms);
+  ae_free(node);
+}
+
+ae_status ae_node_open(ae_loop *loop, const ae_node_options *options,
+                       ae_node **out, ae_error *err) {
+  ae_node *node = ae_zalloc(sizeof *node);
+  node->loop = loop;
+  node->config = options->config;
+  ae_status status = AE_OK;
+  if (options->modules) status = load_modules(node, options, err);
+  if (status == AE_OK && options->store)
+    status = ae_node_open_store(node, options->mode, err);
+  if (status != AE_OK) {
+    free_node(node);
+    *out = NULL;
+    return status;
+  }
+  if (options->modules && options->store) open_actors(node);
+  *out = node;
+  return AE_OK;
+}
+
+static void finish_close(ae_node *node) {
+  void (*cb)(void *) = node->closed;
+  void *data = node->closed_data;
+  free_node(node);
+  cb(data);
+}
+
+static void store_closed(void *data) {
+  finish_close(data);
+}
+
+static void close_store(void *data) {
+  ae_node *node = data;
+  if (node->store)
+    ae_store_close(node->store, store_closed, node);
+  else
+    finish_close(node);
+}
+
+static void close_later(ae_task *task) {
+  close_store(AE_CONTAINER(task, ae_node, task));
+}
+
+void ae_node_close(ae_node *node, void (*cb)(void *data), void *data) {
+  node->closed = cb;
+  node->closed_data = data;
+  if (node->actors) {
+    ae_actors_close(node->actors, close_store, node);
+  } else {
+    node->task.run = close_later;
+    ae_loop_defer(node->loop, &node->task);
+  }
+}
+
+const ae_config *ae_node_config(const ae_node *node) {
+  return node->config;
+}
+
+ae_store *ae_node_store(ae_node *node) {
+  return node->store;
+}
+
+ae_actors *ae_node_actors(ae_node *node) {
+  return node->actors;
+}
+
+ae_script *ae_node_script(ae_node *node, ae_str ns) {
+  for (size_t i = 0; i < node->count; i++)
+    if (ae_str_eq(node->rooms[i].name, ns)) return node->rooms[i].script;
+  return NULL;
+}

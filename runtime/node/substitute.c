@@ -1,0 +1,120 @@
+#include "node/substitute.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "namespace/name.h"
+
+static ae_status link_file(const char *folder, const char *name,
+                           const char *target, ae_error *err) {
+  ae_buf path = {0};
+  ae_buf_printf(&path, "%s/%s", folder, name);
+  ae_status status = AE_OK;
+  if (symlink(target, ae_buf_cstr(&path)) != 0)
+    status = ae_error_set(err, AE_NOT_FOUND, "%s cannot be made: %s",
+                          ae_buf_cstr(&path), strerror(errno));
+  ae_buf_clear(&path);
+  return status;
+}
+
+static bool is_module(const char *name) {
+  size_t len = strlen(name);
+  return len > 4 && name[0] != '.' && strcmp(name + len - 4, ".lua") == 0;
+}
+
+static ae_status link_others(const ae__substitute *to, const char *from,
+                             ae_error *err) {
+  DIR *dir = opendir(from);
+  if (!dir)
+    return ae_error_set(err, AE_NOT_FOUND, "%s cannot be read: %s", from,
+                        strerror(errno));
+  ae_status status = AE_OK;
+  for (struct dirent *entry; status == AE_OK && (entry = readdir(dir));) {
+    if (!is_module(entry->d_name) || strcmp(entry->d_name, to->name) == 0)
+      continue;
+    ae_buf target = {0};
+    ae_buf_printf(&target, "%s/%s", from, entry->d_name);
+    status = link_file(to->folder, entry->d_name, ae_buf_cstr(&target), err);
+    ae_buf_clear(&target);
+  }
+  closedir(dir);
+  return status;
+}
+
+ae_status ae__substitute_open(ae__substitute *substitute,
+                              const ae_namespace_config *ns, ae_str type,
+                              const char *file, ae_error *err) {
+  if (ae_type_check(type, err) != AE_OK) return AE_INVALID_NAME;
+  char *target = realpath(file, NULL);
+  if (!target)
+    return ae_error_set(err, AE_NOT_FOUND, "%s cannot be read: %s", file,
+                        strerror(errno));
+  const char *tmp = getenv("TMPDIR");
+  ae_buf text = {0};
+  ae_buf_printf(&text, "%s/aether.XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
+  char *folder = ae_strdup(ae_buf_cstr(&text));
+  ae_status status = AE_OK;
+  if (mkdtemp(folder)) {
+    substitute->folder = folder;
+    substitute->file = ae_strdup(file);
+    ae_buf_reset(&text);
+    ae_buf_printf(&text, "%.*s.lua", AE_FMT(type));
+    substitute->name = ae_strdup(ae_buf_cstr(&text));
+    status = link_others(substitute, ns->folder, err);
+    if (status == AE_OK)
+      status = link_file(folder, substitute->name, target, err);
+  } else {
+    status = ae_error_set(err, AE_NOT_FOUND, "%s cannot be made: %s", folder,
+                          strerror(errno));
+    ae_free(folder);
+  }
+  if (status == AE_OK) {
+    const ae_script_options options = {.ns = ae_str_of(ns->name),
+                                       .folder = substitute->folder,
+                                       .memory_limit = ns->memory};
+    status = ae_script_open(&options, &substitute->script, err);
+  }
+  ae_buf_clear(&text);
+  free(target);
+  return status;
+}
+
+static void remove_folder(const char *folder) {
+  DIR *dir = opendir(folder);
+  if (!dir) return;
+  for (struct dirent *entry; (entry = readdir(dir));) {
+    ae_buf path = {0};
+    ae_buf_printf(&path, "%s/%s", folder, entry->d_name);
+    if (is_module(entry->d_name)) unlink(ae_buf_cstr(&path));
+    ae_buf_clear(&path);
+  }
+  closedir(dir);
+  rmdir(folder);
+}
+
+void ae__substitute_close(ae__substitute *substitute) {
+  ae_script_close(substitute->script);
+  if (substitute->folder) remove_folder(substitute->folder);
+  ae_free(substitute->folder);
+  ae_free(substitute->name);
+  ae_free(substitute->file);
+  memset(substitute, 0, sizeof *substitute);
+}
+
+void ae__substitute_name(const ae__substitute *substitute, ae_error *err) {
+  if (!substitute->folder || err->message.len == 0) return;
+  ae_buf link = {0};
+  ae_buf_printf(&link, "%s/%s", substitute->folder, substitute->name);
+  const char *text = ae_buf_cstr(&err->message);
+  const char *found = strstr(text, ae_buf_cstr(&link));
+  if (found) {
+    ae_buf renamed = {0};
+    ae_buf_add(&renamed, text, (size_t)(found - text));
+    ae_buf_printf(&renamed, "%s%s", substitute->file, found + link.len);
+    ae_buf_move(&err->message, &renamed);
+  }
+  ae_buf_clear(&link);
+}
