@@ -1,0 +1,14 @@
+/* A command as a line of NDJSON asks for it. */
+#ifndef AE_DOOR_ASK_H
+#define AE_DOOR_ASK_H
+
+#include "door/answer.h"
+
+/* Reads one line. `bytes` is emptied, and keeps what `command` and `asked`
+ * point at. AE_OK: `command` is ready to be submitted but for its callback.
+ * Else `asked` has what could be understood, and `err` says with `at` where
+ * and what is wrong. */
+ae_status ae__ask_read(ae_str line, ae_buf *bytes, ae_command *command,
+                       ae__asked *asked, ae_error *err);
+
+#endif

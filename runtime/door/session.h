@@ -1,0 +1,33 @@
+/* What a subcommand that works on an app opens first: settings, loop, node. */
+#ifndef AE_DOOR_SESSION_H
+#define AE_DOOR_SESSION_H
+
+#include "door/subcommand.h"
+#include "node/node.h"
+
+typedef struct ae__session {
+  const ae__args *args;
+  ae_config config;
+  ae_loop loop;
+  ae_node *node; /* NULL: not open */
+  ae_error err;  /* for the subcommand's use */
+} ae__session;
+
+typedef enum ae__session_for {
+  AE__READ_EVENTS,  /* the store, read-only */
+  AE__READ_ACTORS,  /* modules too */
+  AE__RUN_COMMANDS, /* modules, and the store for writing */
+} ae__session_for;
+
+/* The exit status; what is wrong has been said where it is not 0, and nothing
+ * is open then. */
+int ae__session_open(ae__session *session, const ae__args *args,
+                     ae__session_for purpose);
+/* Runs until nothing is in flight. */
+void ae__session_run(ae__session *session);
+/* To call where nothing is in flight, or inside a callback; after it the loop
+ * ends by itself. */
+void ae__session_end(ae__session *session);
+void ae__session_clear(ae__session *session);
+
+#endif

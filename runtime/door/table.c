@@ -1,0 +1,158 @@
+#include "door/subcommand.h"
+
+#define APP "Work on the domain"
+#define RUN "Run commands"
+#define LOOK "Look at what happened"
+#define CARE "Keep it well"
+
+#define FLAG_APP \
+  { "app", 'C', "DIR", "the app's folder (default: the current one)" }
+#define FLAG_STORE \
+  { "store", 0, "URL", "memory or sqlite:FILE (default: the app's own store)" }
+#define FLAG_JSON(text) \
+  { "json", 0, NULL, text }
+
+const ae__subcommand ae__subcommands[] = {
+    {.name = "new",
+     .group = APP,
+     .summary = "make a small working app with a spec",
+     .usage = "DIR",
+     .details = "DIR must not exist yet, or be empty.",
+     .example = "aether new myapp && aether -C myapp test",
+     .least = 1,
+     .most = 1,
+     .run = ae__new_run},
+    {.name = "test",
+     .group = APP,
+     .summary = "run the app's specs with busted, inside the host",
+     .usage = "[busted options]",
+     .flags = {FLAG_APP},
+     .details = "What stands behind `test` goes to busted: files, --filter, "
+                "--output and so on.\n"
+                "Without a file, the specs in spec/ run.",
+     .example = "aether test --output=TAP",
+     .most = -1,
+     .passes_on = true,
+     .run = ae__test_run},
+    {.name = "check",
+     .group = APP,
+     .summary = "load every module, then replay history through them",
+     .usage = "",
+     .flags = {FLAG_APP, FLAG_STORE,
+               FLAG_JSON("one line a mistake, then a summary, as JSON")},
+     .details =
+         "Each mistake is reported with file and line. Where the app has a "
+         "store, all\n"
+         "events in it are replayed, and states are compared with the "
+         "snapshots taken.\n"
+         "Exit status 1 where something is wrong.",
+     .example = "aether check",
+     .run = ae__check_run},
+    {.name = "replay",
+     .group = APP,
+     .summary = "show each event of an actor and what it changed",
+     .usage = "NAMESPACE/TYPE/ID",
+     .flags = {FLAG_APP,
+               {"module", 0, "FILE",
+                "take the aggregate from this file instead"},
+               FLAG_STORE,
+               FLAG_JSON("one line an event, with state and changes, as JSON")},
+     .details = "With --module a changed aggregate is tried on real history, "
+                "and nothing is stored.",
+     .example = "aether replay bank/account/a-1",
+     .least = 1,
+     .most = 1,
+     .run = ae__replay_run},
+    {.name = "exec",
+     .group = RUN,
+     .summary = "run commands from a file through the app",
+     .usage = "FILE|-",
+     .flags = {FLAG_APP,
+               FLAG_STORE,
+               {"in-flight", 0, "N",
+                "commands worked on at a time, 1 to 65536 (default: 1024)"},
+               FLAG_JSON("the summary on stderr as JSON")},
+     .details =
+         "One command a line: "
+         "{\"actor\":\"NAMESPACE/TYPE/ID\",\"command\":\"NAME\",\"data\":{}}, "
+         "and where\n"
+         "wanted \"id\", \"expected_version\", \"metadata\". Lines of nothing "
+         "but blanks are\n"
+         "left out; a line may take 8 MB. For each line one outcome on stdout, "
+         "in the\n"
+         "order of the lines, printed once it is durable; a summary on "
+         "stderr.\n"
+         "Exit status: 0 all accepted, 1 some rejected or in conflict, 3 some "
+         "failed.",
+     .example = "echo '{\"actor\":\"bank/account/a-1\",\"command\":\"open\"}' "
+                "| aether exec -",
+     .least = 1,
+     .most = 1,
+     .run = ae__exec_run},
+    {.name = "state",
+     .group = LOOK,
+     .summary = "show actors' states, now or as they were",
+     .usage = "NAMESPACE/TYPE/ID…|-",
+     .flags = {FLAG_APP,
+               {"at", 0, "VERSION", "as it was at this version"},
+               FLAG_STORE,
+               FLAG_JSON("compact JSON also on a terminal")},
+     .details = "With `-` the actors' names are read from stdin, one a line.",
+     .example = "aether state bank/account/a-1 --at 1",
+     .least = 1,
+     .most = -1,
+     .run = ae__state_run},
+    {.name = "events",
+     .group = LOOK,
+     .summary = "show stored events of a namespace or an actor",
+     .usage = "NAMESPACE|NAMESPACE/TYPE/ID",
+     .flags = {FLAG_APP,
+               {"after", 0, "N",
+                "only behind this: an actor's version, a namespace's "
+                "POSITION[.INDEX]"},
+               {"follow", 0, NULL, "go on with what is stored from now on"},
+               {"type", 0, "T", "only events of this type"},
+               FLAG_STORE,
+               FLAG_JSON("one line an event, as JSON, also on a terminal")},
+     .example = "aether events bank --type Deposited",
+     .least = 1,
+     .most = 1,
+     .run = ae__events_run},
+    {.name = "config",
+     .group = CARE,
+     .summary = "show each setting and where it came from",
+     .usage = "",
+     .flags = {FLAG_APP, FLAG_STORE, FLAG_JSON("as one JSON document")},
+     .details = "Flags come first, then variables (AETHER_STORE, AETHER_DATA, "
+                "…), then aether.lua.",
+     .example = "AETHER_LOG=warn aether config",
+     .run = ae__config_run},
+    {.name = "help",
+     .group = CARE,
+     .summary = "show all subcommands, or one",
+     .usage = "[SUBCOMMAND]",
+     .example = "aether help exec",
+     .most = 1,
+     .run = ae__help_run},
+    {.name = "version",
+     .group = CARE,
+     .summary = "show the version",
+     .usage = "",
+     .flags = {FLAG_JSON("as JSON")},
+     .example = "aether version",
+     .run = ae__version_run},
+    {0}};
+
+const ae__subcommand *ae__subcommand_find(const char *name,
+                                          const char **nearest) {
+  ae_nearest near;
+  ae_nearest_init(&near, ae_str_of(name));
+  for (const ae__subcommand *one = ae__subcommands; one->name; one++) {
+    if (strcmp(name, one->name) == 0) return one;
+    ae_nearest_offer(&near, ae_str_of(one->name));
+  }
+  /* Names of the table are C strings, so what it gives is one too. */
+  ae_str best = ae_nearest_best(&near);
+  *nearest = best.len > 0 ? best.ptr : "";
+  return NULL;
+}

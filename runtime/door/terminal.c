@@ -1,0 +1,140 @@
+#include "door/terminal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+
+static bool line_open; /* a progress line stands on stderr */
+
+bool ae__terminal(FILE *stream) {
+  return isatty(fileno(stream)) == 1;
+}
+
+const char *ae__color(FILE *stream, ae__ink ink) {
+  static const char *const codes[] = {"\033[0m",  "\033[1m",  "\033[2m",
+                                      "\033[31m", "\033[32m", "\033[33m"};
+  const char *term = getenv("TERM");
+  const char *no = getenv("NO_COLOR");
+  bool able = ae__terminal(stream) && term && strcmp(term, "dumb") != 0;
+  return able && !(no && no[0]) ? codes[ink] : "";
+}
+
+static void clear_line(void) {
+  if (line_open) fputs("\r\033[K", stderr);
+  line_open = false;
+}
+
+void ae__say(const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  clear_line();
+  fputs("aether: ", stderr);
+  vfprintf(stderr, format, args);
+  fputc('\n', stderr);
+  va_end(args);
+}
+
+int ae__fail_with(const ae__args *args, ae_status status, const ae_error *err) {
+  ae_error plain = {.status = status};
+  if (!err) err = &plain;
+  if (args && ae__args_json(args)) {
+    ae_buf packed = {0}, text = {0};
+    ae_error_render(err, &packed);
+    ae_json_write(ae_buf_view(&packed), &text);
+    clear_line();
+    fprintf(stderr, "{\"error\":%s}\n", ae_buf_cstr(&text));
+    ae_buf_clear(&packed);
+    ae_buf_clear(&text);
+  } else {
+    const char *red = ae__color(stderr, AE__RED);
+    ae__say("%s%.*s%s", red,
+            AE_FMT(err->message.len > 0 ? ae_buf_view(&err->message)
+                                        : ae_str_of(ae_status_text(status))),
+            ae__color(stderr, AE__PLAIN));
+  }
+  return ae_status_exit(status);
+}
+
+int ae__fail(const ae__args *args, ae_error *err) {
+  int exit = ae__fail_with(args, err->status, err);
+  ae_error_clear(err);
+  return exit;
+}
+
+int ae__unknown_subcommand(const char *name, const char *nearest) {
+  if (nearest[0])
+    ae__say("there is no subcommand %s; did you mean %s?", name, nearest);
+  else
+    ae__say("there is no subcommand %s; see `aether help`", name);
+  return ae_status_exit(AE_USAGE);
+}
+
+static void say_lost(int error) {
+  if (error == EPIPE)
+    ae__say("nobody reads stdout any more; ended");
+  else
+    ae__say("stdout cannot be written: %s", strerror(error));
+}
+
+bool ae__write_out(const char *bytes, size_t len) {
+  while (len > 0) {
+    ssize_t wrote = write(STDOUT_FILENO, bytes, len);
+    if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0) {
+      say_lost(errno);
+      return false;
+    }
+    bytes += wrote;
+    len -= (size_t)wrote;
+  }
+  return true;
+}
+
+int ae__finish_out(int exit) {
+  if (fflush(stdout) == 0 && !ferror(stdout)) return exit;
+  say_lost(errno);
+  return ae_status_exit(AE_STORE_UNAVAILABLE);
+}
+
+void ae__progress_start(ae__progress *progress, const ae__args *args) {
+  progress->on = ae__terminal(stderr) && !ae__args_json(args);
+  progress->last = ae_clock_mono();
+}
+
+bool ae__progress_due(ae__progress *progress) {
+  return progress->on && ae_clock_mono() - progress->last >= 100000000;
+}
+
+void ae__progress_show(ae__progress *progress, const char *format, ...) {
+  va_list args;
+  progress->last = ae_clock_mono();
+  va_start(args, format);
+  fputs("\r\033[K", stderr);
+  vfprintf(stderr, format, args);
+  fflush(stderr);
+  va_end(args);
+  line_open = true;
+}
+
+void ae__progress_end(ae__progress *progress) {
+  if (progress->on) clear_line();
+}
+
+const char *ae__count(uint64_t number) {
+  static char buffers[4][32];
+  static unsigned turn;
+  char *out = buffers[turn++ % 4];
+  char digits[24];
+  int len = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+  int to = 0;
+  for (int i = 0; i < len; i++) {
+    if (i > 0 && (len - i) % 3 == 0) out[to++] = ',';
+    out[to++] = digits[i];
+  }
+  out[to] = 0;
+  return out;
+}
