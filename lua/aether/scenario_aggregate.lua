@@ -246,7 +246,6 @@ function scenario:when(command, data, overrides)
     end
   end
   self.id = overrides.id or self.id
-  self.title = ("%s { … }"):format(command)
   self.title = self.subject.name
     .. ": "
     .. command
@@ -281,16 +280,14 @@ local function show_event(e)
   return e.type .. " " .. value.show(e.data, 500)
 end
 
+local function rejection_line(label, reason, details)
+  local text = ("  %s rejected, %s"):format(label, value.show(reason))
+  return details == nil and text or text .. " " .. value.show(details, 500)
+end
+
 local function outcome_lines(outcome)
   if outcome.kind == "rejected" then
-    return {
-      ("  got:      rejected, %q %s")
-        :format(
-          outcome.reason,
-          outcome.details ~= nil and value.show(outcome.details, 500) or ""
-        )
-        :gsub(" $", ""),
-    }
+    return { rejection_line("got:     ", outcome.reason, outcome.details) }
   elseif outcome.kind == "invalid" then
     return {
       ("  got:      invalid, %s: expected %s, got %s"):format(
@@ -398,19 +395,15 @@ function scenario:rejected(reason, details)
       )
     )
   end
-  local expected = {
-    ("  expected: rejected, %q %s")
-      :format(reason, details ~= nil and value.show(details, 500) or "")
-      :gsub(" $", ""),
-  }
+  local expected = { rejection_line("expected:", reason, details) }
   if outcome.kind ~= "rejected" or outcome.reason ~= reason then
-    otherwise(self, { expected[1] }, {})
+    otherwise(self, expected, {})
   end
   local differences = details ~= nil
       and report.differences(details, outcome.details)
     or {}
   if #differences > 0 then
-    otherwise(self, { expected[1] }, differences)
+    otherwise(self, expected, differences)
   end
   return self
 end
