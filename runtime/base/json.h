@@ -14,8 +14,8 @@ ae_status ae_json_read(ae_str text, ae_buf *out, ae_error *err);
 
 /* One msgpack value → compact JSON appended to `out`: binary as base64,
  * integer map keys as decimal strings, doubles in the shortest form that reads
- * back as the same. `bytes` must be valid (ae_pack_valid); damage writes
- * null in its place. */
+ * back as the same. `bytes` must be valid (ae_pack_valid), a few levels around
+ * a valid value do no harm; damage writes null in its place. */
 void ae_json_write(ae_str bytes, ae_buf *out);
 /* The same over several lines, indented by two spaces, for people. */
 void ae_json_write_pretty(ae_str bytes, int indent, ae_buf *out);

@@ -98,6 +98,9 @@ static void write_double(double value, ae_buf *out) {
   if (!strpbrk(text, ".e")) ae_buf_str(out, AE_STR(".0"));
 }
 
+/* A whole value may stand inside an envelope (an outcome, an event). */
+#define DEPTH_MAX (AE_PACK_DEPTH + 16)
+
 typedef struct writer {
   ae_unpack at;
   ae_buf *out;
@@ -128,7 +131,7 @@ static bool value(writer *w);
 
 static bool key(writer *w) {
   ae_pack_item item;
-  if (!ae_unpack_next(&w->at, &item)) return false;
+  if (!ae_unpack_next(&w->at, &item)) item.type = AE_PACK_NIL; /* no key */
   if (item.type == AE_PACK_STR) {
     ae_json_write_str(item.str, w->out);
     return true;
@@ -193,7 +196,7 @@ static bool map(writer *w, uint32_t count) {
  * was written is JSON in any case. */
 static bool value(writer *w) {
   ae_pack_item item;
-  if (w->depth > AE_PACK_DEPTH || !ae_unpack_next(&w->at, &item)) {
+  if (w->depth > DEPTH_MAX || !ae_unpack_next(&w->at, &item)) {
     ae_buf_str(w->out, AE_STR("null"));
     return false;
   }

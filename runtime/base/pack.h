@@ -58,8 +58,8 @@ typedef struct ae_unpack {
 } ae_unpack;
 
 static inline ae_unpack ae_unpack_of(ae_str bytes) {
-  return (ae_unpack){(const uint8_t *)bytes.ptr,
-                     (const uint8_t *)bytes.ptr + bytes.len};
+  const uint8_t *at = (const uint8_t *)bytes.ptr;
+  return (ae_unpack){at, at ? at + bytes.len : at};
 }
 /* All of these return false at damage, the end, or another type (ext types
  * are damage); the cursor then stands where it stood. */

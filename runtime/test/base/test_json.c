@@ -254,6 +254,9 @@ static void damage_still_makes_json(void **state) {
                  "a\xc1"),
           "{\"a\":null}");
   written(AE_STR("\x81\x90\x01"), "{\"\":null}");
+  written(AE_STR("\x81\xa3"
+                 "ab"),
+          "{\"\":null}"); /* a key cut short */
   written(AE_STR("\x93\x01\xc1\x02"), "[1,null]");
   written(AE_STR("\xa2"
                  "a\xff"),
@@ -261,11 +264,18 @@ static void damage_still_makes_json(void **state) {
   written(AE_STR("\xa1\xc3"), "\"\xef\xbf\xbd\"");
   char deep[200];
   memset(deep, 0x91, sizeof deep);
-  ae_buf out = {0}, again = {0};
+  ae_buf out = {0};
   ae_json_write((ae_str){deep, sizeof deep}, &out);
   assert_int_equal(out.ptr[0], '[');
   ae_buf_clear(&out);
-  ae_buf_clear(&again);
+  /* The deepest value that is valid, inside the levels of an outcome. */
+  ae_buf pack = {0};
+  for (int i = 0; i < AE_PACK_DEPTH + 4; i++) ae_pack_array(&pack, 1);
+  ae_pack_int(&pack, 7);
+  ae_json_write(ae_buf_view(&pack), &out);
+  assert_int_equal(out.ptr[AE_PACK_DEPTH + 4], '7');
+  ae_buf_clear(&out);
+  ae_buf_clear(&pack);
 }
 
 static void people_get_lines(void **state) {
