@@ -1,0 +1,782 @@
+/* Actors over a memory store, through real Lua modules. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+/* cmocka wants these before it */
+#include <cmocka.h>
+
+#include "actor/actor.h"
+#include "base/json.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+static const char *const ACCOUNT =
+    "local event = require('aether.event')\n"
+    "local account = { initial = { open = false, balance = 0 },\n"
+    "  snapshot = { version = 1, every = 10 } }\n"
+    "local decide = {}\n"
+    "account.decide = decide\n"
+    "function decide.open(state)\n"
+    "  if state.open then return nil, 'already_open' end\n"
+    "  return event('Opened')\n"
+    "end\n"
+    "function decide.deposit(state, deposit)\n"
+    "  return event('Deposited', { amount = deposit.amount })\n"
+    "end\n"
+    "function decide.withdraw(state, withdraw)\n"
+    "  if withdraw.amount > state.balance then\n"
+    "    return nil, 'insufficient_funds', { balance = state.balance }\n"
+    "  end\n"
+    "  return event('Withdrawn', { amount = withdraw.amount })\n"
+    "end\n"
+    "function decide.touch() return {} end\n"
+    "function decide.twice(_, twice)\n"
+    "  return { event('Deposited', { amount = twice.amount }),\n"
+    "    event('Deposited', { amount = twice.amount }) }\n"
+    "end\n"
+    "function decide.break_now(state)\n"
+    "  error('broken on purpose')\n"
+    "end\n"
+    "function decide.stuff(_, stuff)\n"
+    "  return event('Stuffed', { text = string.rep('x', stuff.size) })\n"
+    "end\n"
+    "local evolve = {}\n"
+    "account.evolve = evolve\n"
+    "function evolve.Opened(state) state.open = true end\n"
+    "function evolve.Deposited(state, deposited)\n"
+    "  if deposited.amount == 13 then error('unlucky') end\n"
+    "  state.balance = state.balance + deposited.amount\n"
+    "end\n"
+    "function evolve.Withdrawn(state, withdrawn)\n"
+    "  state.balance = state.balance - withdrawn.amount\n"
+    "end\n"
+    "function evolve.Stuffed(state, stuffed)\n"
+    "  state.size = (state.size or 0) + #stuffed.text\n"
+    "  state.last = stuffed.text:sub(1, 200000)\n"
+    "end\n"
+    "return account\n";
+
+/* Goes on where only deposits came between, at once. */
+static const char *const MEMO =
+    "local event = require('aether.event')\n"
+    "local memo = { initial = { n = 0 }, retry = 'friendly' }\n"
+    "memo.decide = { add = function(state, add)\n"
+    "  return event('Added', { n = add.n }) end,\n"
+    "  wipe = function() return event('Wiped') end }\n"
+    "memo.evolve = { Added = function(state, added) state.n = state.n + "
+    "added.n end,\n"
+    "  Wiped = function(state) state.n = 0 end }\n"
+    "return memo\n";
+static const char *const FRIENDLY =
+    "local friendly = {}\n"
+    "function friendly.retry(conflict, ctx)\n"
+    "  for _, event in ipairs(conflict.events) do\n"
+    "    if event.type ~= 'Added' then return nil, 'wiped_meanwhile' end\n"
+    "  end\n"
+    "  if conflict.attempt > 3 then return nil, 'too_many_conflicts' end\n"
+    "  return #conflict.events > 0 and 0 or 5\n"
+    "end\n"
+    "return friendly\n";
+
+typedef struct world {
+  char folder[64];
+  ae_loop loop;
+  ae_store *store;
+  ae_script *script;
+  ae_actors *actors;
+  ae_realm *realm;
+  bool closed;
+} world;
+
+/* A command with its outcome, kept for looking at. */
+typedef struct sent {
+  ae_command command;
+  ae_buf data;
+  char name[300];
+  int calls;
+  ae_status status;
+  uint64_t version, position;
+  bool repeated;
+  uint32_t events;
+  ae_buf types; /* of its events, each with a space behind */
+  ae_buf error; /* rendered as JSON */
+} sent;
+
+static void put_file(const char *folder, const char *name, const char *text) {
+  char path[200];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  FILE *file = fopen(path, "w");
+  assert_non_null(file);
+  fputs(text, file);
+  fclose(file);
+}
+
+static world *world_open(size_t cap, size_t queue, size_t memory) {
+  world *w = ae_zalloc(sizeof *w);
+  strcpy(w->folder, "/tmp/aether-actor-XXXXXX");
+  assert_non_null(mkdtemp(w->folder));
+  put_file(w->folder, "account.lua", ACCOUNT);
+  put_file(w->folder, "memo.lua", MEMO);
+  put_file(w->folder, "friendly.lua", FRIENDLY);
+  ae_error err = {0};
+  assert_int_equal(ae_loop_init(&w->loop, &err), AE_OK);
+  ae_store_options store = {.url = "memory"};
+  assert_int_equal(ae_store_open(&w->loop, &store, &w->store, &err), AE_OK);
+  ae_script_options script = {
+      .ns = AE_STR("bank"), .folder = w->folder, .memory_limit = memory};
+  if (ae_script_open(&script, &w->script, &err) != AE_OK)
+    fail_msg("%s", ae_error_text(&err));
+  ae_actors_options options = {.node = "n1", .queue_limit = queue};
+  w->actors = ae_actors_new(&w->loop, w->store, &options);
+  w->realm =
+      ae_actors_realm(w->actors, AE_STR("bank"), w->script, cap, (ae_str){0});
+  ae_error_clear(&err);
+  return w;
+}
+
+static void on_closed(void *data) {
+  ((world *)data)->closed = true;
+}
+
+static void world_close(world *w) {
+  ae_actors_close(w->actors, on_closed, w);
+  while (!w->closed) ae_loop_run(&w->loop);
+  w->closed = false;
+  ae_store_close(w->store, on_closed, w);
+  while (!w->closed) ae_loop_run(&w->loop);
+  ae_script_close(w->script);
+  ae_loop_clear(&w->loop);
+  const char *files[] = {"account.lua", "memo.lua", "friendly.lua"};
+  for (int i = 0; i < 3; i++) {
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", w->folder, files[i]);
+    unlink(path);
+  }
+  rmdir(w->folder);
+  ae_free(w);
+}
+
+static void on_outcome(ae_command *command, ae_outcome *outcome) {
+  sent *s = command->context;
+  s->calls++;
+  s->status = outcome->status;
+  s->version = outcome->version;
+  s->position = outcome->position;
+  s->repeated = outcome->repeated;
+  s->events = outcome->event_count;
+  ae_event event;
+  while (ae_outcome_event(outcome, &event)) {
+    ae_buf_str(&s->types, event.type);
+    ae_buf_byte(&s->types, ' ');
+  }
+  if (outcome->error) {
+    ae_buf packed = {0};
+    ae_error_render(outcome->error, &packed);
+    ae_json_write(ae_buf_view(&packed), &s->error);
+    ae_buf_clear(&packed);
+  }
+}
+
+static void submit(world *w, sent *s, const char *actor, const char *name,
+                   const char *json, const char *id, int64_t expected) {
+  memset(s, 0, sizeof *s);
+  snprintf(s->name, sizeof s->name, "%s", actor);
+  assert_int_equal(ae_json_read(ae_str_of(json), &s->data, NULL), AE_OK);
+  ae_command *command = &s->command;
+  /* split by hand: bad names are wanted too */
+  char *type = strchr(s->name, '/');
+  char *key = strchr(type + 1, '/');
+  command->ref.ns = (ae_str){s->name, (size_t)(type - s->name)};
+  command->ref.type = (ae_str){type + 1, (size_t)(key - type - 1)};
+  command->ref.id = ae_str_of(key + 1);
+  command->name = ae_str_of(name);
+  command->data = ae_buf_view(&s->data);
+  command->id = ae_str_of(id);
+  command->expects = expected >= 0;
+  command->expected_version = expected >= 0 ? (uint64_t)expected : 0;
+  command->cb = on_outcome;
+  command->context = s;
+  ae_actors_submit(w->actors, command);
+  assert_int_equal(s->calls, 0);
+}
+
+static void sent_clear(sent *s) {
+  ae_buf_clear(&s->data);
+  ae_buf_clear(&s->types);
+  ae_buf_clear(&s->error);
+}
+
+static void send(world *w, sent *s, const char *actor, const char *name,
+                 const char *json, const char *id, int64_t expected) {
+  submit(w, s, actor, name, json, id, expected);
+  ae_loop_run(&w->loop);
+  assert_int_equal(s->calls, 1);
+}
+
+/* One command of which only the status is asked. */
+static ae_status tell(world *w, const char *actor, const char *name,
+                      const char *json) {
+  sent s;
+  send(w, &s, actor, name, json, NULL, -1);
+  sent_clear(&s);
+  return s.status;
+}
+
+typedef struct seen {
+  ae_state_read read;
+  int calls;
+  ae_status status;
+  uint64_t version;
+  ae_buf json;
+} seen;
+
+static void on_state(ae_state_read *read, ae_status status, uint64_t version,
+                     ae_str state, const ae_error *err) {
+  seen *s = read->data;
+  s->calls++;
+  s->status = status;
+  s->version = version;
+  if (status == AE_OK)
+    ae_json_write(state, &s->json);
+  else
+    ae_buf_printf(&s->json, "%s", ae_error_text(err));
+}
+
+static void look(world *w, seen *s, const char *actor, uint64_t at) {
+  memset(s, 0, sizeof *s);
+  assert_int_equal(ae_ref_parse(ae_str_of(actor), &s->read.ref, NULL), AE_OK);
+  s->read.at = at;
+  s->read.cb = on_state;
+  s->read.data = s;
+  ae_actors_state(w->actors, &s->read);
+  assert_int_equal(s->calls, 0);
+}
+
+static void expect_state(world *w, const char *actor, uint64_t at,
+                         uint64_t version, const char *json) {
+  seen s;
+  look(w, &s, actor, at);
+  ae_loop_run(&w->loop);
+  assert_int_equal(s.calls, 1);
+  assert_string_equal(ae_buf_cstr(&s.json), json);
+  assert_int_equal(s.status, AE_OK);
+  assert_int_equal(s.version, version);
+  ae_buf_clear(&s.json);
+}
+
+static void on_stats(ae_stats_read *read, ae_status status,
+                     const ae_error *err) {
+  (void)err;
+  assert_int_equal(status, AE_OK);
+  *(bool *)read->data = true;
+}
+
+static ae_stats stats(world *w) {
+  bool done = false;
+  ae_stats_read read = {.cb = on_stats, .data = &done};
+  assert_int_equal(ae_store_stats(w->store, &read, NULL), AE_OK);
+  ae_loop_run(&w->loop);
+  assert_true(done);
+  return read.stats;
+}
+
+/* Another writer: an Added event stored behind the actors' back. */
+static void on_stored(ae_append *append) {
+  *(ae_status *)append->data = append->status;
+}
+
+static ae_status intrude(world *w, const char *actor, uint64_t expected,
+                         const char *type, int n, bool damage) {
+  ae_append append = {.expected_version = expected, .event_count = 1};
+  assert_int_equal(ae_ref_parse(ae_str_of(actor), &append.ref, NULL), AE_OK);
+  ae_buf events = {0};
+  ae_pack_array(&events, 4);
+  ae_pack_cstr(&events, type);
+  ae_pack_uint(&events, 1);
+  ae_pack_map(&events, 1);
+  ae_pack_cstr(&events, "n");
+  ae_pack_int(&events, n);
+  ae_pack_nil(&events);
+  ae_commit commit = {.ref = append.ref, .first_version = expected + 1};
+  ae_commit_command kept = {.events = 1};
+  ae_commit_encode(&append.record, &commit, &kept, 1, ae_buf_view(&events), 1);
+  if (damage) append.record.ptr[append.record.len / 2] ^= 0x20;
+  ae_status status = AE_CANCELED;
+  append.cb = on_stored;
+  append.data = &status;
+  assert_int_equal(ae_store_append(w->store, &append, NULL), AE_OK);
+  ae_loop_run(&w->loop);
+  ae_buf_clear(&append.record);
+  ae_buf_clear(&events);
+  return status;
+}
+
+static void test_accepts_and_rejects(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  sent s;
+  send(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", NULL, -1);
+  assert_int_equal(s.status, AE_OK);
+  assert_int_equal(s.version, 1);
+  assert_true(s.position > 0);
+  assert_string_equal(ae_buf_cstr(&s.types), "Deposited ");
+  sent_clear(&s);
+  send(w, &s, "bank/account/a", "withdraw", "{\"amount\":6}", NULL, -1);
+  assert_int_equal(s.status, AE_REJECTED);
+  assert_int_equal(s.version, 1);
+  assert_string_equal(ae_buf_cstr(&s.error),
+                      "{\"code\":\"rejected\",\"message\":"
+                      "\"insufficient_funds\",\"reason\":"
+                      "\"insufficient_funds\",\"details\":{\"balance\":5}}");
+  sent_clear(&s);
+  send(w, &s, "bank/account/a", "touch", "{}", NULL, -1);
+  assert_int_equal(s.status, AE_OK);
+  assert_int_equal(s.version, 1);
+  assert_int_equal(s.events, 0);
+  sent_clear(&s);
+  send(w, &s, "bank/account/a", "twice", "{\"amount\":2}", NULL, 1);
+  assert_int_equal(s.version, 3);
+  assert_string_equal(ae_buf_cstr(&s.types), "Deposited Deposited ");
+  sent_clear(&s);
+  expect_state(w, "bank/account/a", UINT64_MAX, 3,
+               "{\"balance\":9,\"open\":false}");
+  expect_state(w, "bank/account/a", 2, 2, "{\"balance\":7,\"open\":false}");
+  expect_state(w, "bank/account/none", UINT64_MAX, 0,
+               "{\"balance\":0,\"open\":false}");
+  seen late;
+  look(w, &late, "bank/account/a", 99);
+  ae_loop_run(&w->loop);
+  assert_int_equal(late.status, AE_NOT_FOUND);
+  ae_buf_clear(&late.json);
+  const ae_type_counts *counts = ae_realm_counts(w->realm, AE_STR("account"));
+  assert_int_equal(counts->commands, 4);
+  assert_int_equal(counts->accepted, 3);
+  assert_int_equal(counts->rejected, 1);
+  assert_int_equal(counts->events, 3);
+  world_close(w);
+}
+
+static void test_names_what_is_unknown(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  static const struct {
+    const char *actor, *command;
+    ae_status status;
+    const char *says;
+  } cases[] = {
+      {"bonk/account/a", "open", AE_UNKNOWN_NAMESPACE, "\"nearest\":\"bank\""},
+      {"bank/acount/a", "open", AE_UNKNOWN_TYPE, "\"nearest\":\"account\""},
+      {"bank/friendly/a", "open", AE_UNKNOWN_TYPE, "friendly"},
+      {"bank/account/a", "opne", AE_UNKNOWN_COMMAND, "\"nearest\":\"open\""},
+      {"bank/account/", "open", AE_INVALID_NAME, "id"},
+      {"bank/Account/a", "open", AE_INVALID_NAME, "Account"},
+      {"b nk/account/a", "open", AE_INVALID_NAME, "b nk"},
+      {"bank/account/\xff", "open", AE_INVALID_NAME, "UTF-8"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    sent s;
+    send(w, &s, cases[i].actor, cases[i].command, "{}", NULL, -1);
+    assert_int_equal(s.status, cases[i].status);
+    if (!strstr(ae_buf_cstr(&s.error), cases[i].says))
+      fail_msg("%s lacks %s", ae_buf_cstr(&s.error), cases[i].says);
+    sent_clear(&s);
+  }
+  assert_int_equal(stats(w).commits, 0);
+  world_close(w);
+}
+
+static void test_stores_a_turn_as_one_commit(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  sent s[20];
+  for (int i = 0; i < 20; i++)
+    submit(w, &s[i], "bank/account/hot", i == 7 ? "withdraw" : "deposit",
+           i == 7 ? "{\"amount\":1000}" : "{\"amount\":1}", NULL, -1);
+  ae_loop_run(&w->loop);
+  uint64_t version = 0;
+  for (int i = 0; i < 20; i++) {
+    assert_int_equal(s[i].calls, 1);
+    assert_int_equal(s[i].status, i == 7 ? AE_REJECTED : AE_OK);
+    if (i != 7) version++;
+    assert_int_equal(s[i].version, version);
+    assert_int_equal(s[i].events, i == 7 ? 0 : 1);
+    assert_int_equal(s[i].types.len, i == 7 ? 0 : strlen("Deposited "));
+    sent_clear(&s[i]);
+  }
+  assert_int_equal(stats(w).commits, 1);
+  assert_int_equal(stats(w).events, 19);
+  world_close(w);
+}
+
+static void test_an_id_takes_effect_once(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  sent s, t, u;
+  send(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", "one", -1);
+  send(w, &t, "bank/account/a", "withdraw", "{\"amount\":9}", "two", -1);
+  assert_int_equal(t.status, AE_REJECTED);
+  sent_clear(&t);
+  uint64_t position = s.position;
+  sent_clear(&s);
+  assert_int_equal(tell(w, "bank/account/a", "deposit", "{\"amount\":100}"),
+                   AE_OK);
+  /* the same again: accepted as it was, at the version that it had */
+  send(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", "one", -1);
+  assert_int_equal(s.status, AE_OK);
+  assert_true(s.repeated);
+  assert_int_equal(s.version, 1);
+  assert_int_equal(s.position, position);
+  assert_string_equal(ae_buf_cstr(&s.types), "Deposited ");
+  sent_clear(&s);
+  /* rejected as it was, though there is enough by now */
+  send(w, &t, "bank/account/a", "withdraw", "{\"amount\":9}", "two", -1);
+  assert_int_equal(t.status, AE_REJECTED);
+  assert_true(t.repeated);
+  assert_non_null(strstr(ae_buf_cstr(&t.error), "\"balance\":5"));
+  sent_clear(&t);
+  /* another command under the same id */
+  send(w, &u, "bank/account/a", "deposit", "{\"amount\":6}", "one", -1);
+  assert_int_equal(u.status, AE_ID_REUSED);
+  sent_clear(&u);
+  /* another actor may use it */
+  send(w, &u, "bank/account/b", "deposit", "{\"amount\":6}", "one", -1);
+  assert_int_equal(u.status, AE_OK);
+  sent_clear(&u);
+  /* in flight: the second joins the first; other data is refused */
+  submit(w, &s, "bank/account/c", "deposit", "{\"amount\":1}", "x", -1);
+  submit(w, &t, "bank/account/c", "deposit", "{\"amount\":1}", "x", -1);
+  submit(w, &u, "bank/account/c", "deposit", "{\"amount\":2}", "x", -1);
+  ae_loop_run(&w->loop);
+  assert_int_equal(s.calls + t.calls + u.calls, 3);
+  assert_int_equal(s.version, 1);
+  assert_false(s.repeated);
+  assert_int_equal(t.version, 1);
+  assert_true(t.repeated);
+  assert_string_equal(ae_buf_cstr(&t.types), "Deposited ");
+  assert_int_equal(u.status, AE_ID_REUSED);
+  sent_clear(&s);
+  sent_clear(&t);
+  sent_clear(&u);
+  expect_state(w, "bank/account/a", UINT64_MAX, 2,
+               "{\"balance\":105,\"open\":false}");
+  world_close(w);
+}
+
+static void test_a_failing_script_spoils_only_its_command(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  sent s[5];
+  submit(w, &s[0], "bank/account/a", "deposit", "{\"amount\":1}", NULL, -1);
+  submit(w, &s[1], "bank/account/a", "break_now", "{}", NULL, -1);
+  submit(w, &s[2], "bank/account/a", "deposit", "{\"amount\":2}", NULL, -1);
+  submit(w, &s[3], "bank/account/a", "deposit", "{\"amount\":13}", NULL, -1);
+  submit(w, &s[4], "bank/account/a", "deposit", "{\"amount\":3}", "k", -1);
+  ae_loop_run(&w->loop);
+  assert_int_equal(s[0].status, AE_OK);
+  assert_int_equal(s[1].status, AE_SCRIPT_ERROR);
+  assert_non_null(strstr(ae_buf_cstr(&s[1].error), "broken on purpose"));
+  assert_int_equal(s[2].status, AE_OK);
+  assert_int_equal(s[3].status, AE_SCRIPT_ERROR);
+  assert_int_equal(s[4].status, AE_OK);
+  assert_int_equal(s[4].version, 3);
+  for (int i = 0; i < 5; i++) sent_clear(&s[i]);
+  expect_state(w, "bank/account/a", UINT64_MAX, 3,
+               "{\"balance\":6,\"open\":false}");
+  const ae_type_counts *counts = ae_realm_counts(w->realm, AE_STR("account"));
+  assert_int_equal(counts->failed, 2);
+  world_close(w);
+}
+
+static void test_expected_version_of_the_caller(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  sent s, t;
+  tell(w, "bank/account/a", "deposit", "{\"amount\":1}");
+  send(w, &s, "bank/account/a", "deposit", "{\"amount\":1}", NULL, 0);
+  assert_int_equal(s.status, AE_VERSION_CONFLICT);
+  assert_non_null(strstr(ae_buf_cstr(&s.error), "\"attempted_version\":0"));
+  assert_non_null(strstr(ae_buf_cstr(&s.error), "\"current_version\":1"));
+  sent_clear(&s);
+  /* deciding nothing does not slip through */
+  send(w, &s, "bank/account/a", "touch", "{}", NULL, 7);
+  assert_int_equal(s.status, AE_VERSION_CONFLICT);
+  sent_clear(&s);
+  /* compared when its turn comes, against what came before it in the batch */
+  submit(w, &s, "bank/account/a", "deposit", "{\"amount\":1}", NULL, 1);
+  submit(w, &t, "bank/account/a", "deposit", "{\"amount\":1}", NULL, 1);
+  ae_loop_run(&w->loop);
+  assert_int_equal(s.status, AE_OK);
+  assert_int_equal(t.status, AE_VERSION_CONFLICT);
+  assert_non_null(strstr(ae_buf_cstr(&t.error), "\"current_version\":2"));
+  sent_clear(&s);
+  sent_clear(&t);
+  /* a policy that sees only additions goes on */
+  tell(w, "bank/memo/m", "add", "{\"n\":1}");
+  tell(w, "bank/memo/m", "add", "{\"n\":1}");
+  send(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 1);
+  assert_int_equal(s.status, AE_OK);
+  assert_int_equal(s.version, 3);
+  sent_clear(&s);
+  tell(w, "bank/memo/m", "wipe", "{}");
+  send(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 3);
+  assert_int_equal(s.status, AE_VERSION_CONFLICT);
+  assert_non_null(
+      strstr(ae_buf_cstr(&s.error), "\"reason\":\"wiped_meanwhile\""));
+  sent_clear(&s);
+  /* one from the future waits by its policy, then goes on */
+  send(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 40);
+  assert_int_equal(s.status, AE_OK);
+  sent_clear(&s);
+  const ae_type_counts *counts = ae_realm_counts(w->realm, AE_STR("memo"));
+  assert_int_equal(counts->conflicts, 3);
+  assert_int_equal(counts->retries, 2);
+  world_close(w);
+}
+
+static void test_another_writer_was_first(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  sent s[3];
+  tell(w, "bank/memo/m", "add", "{\"n\":1}");
+  assert_int_equal(intrude(w, "bank/memo/m", 1, "Added", 10, false), AE_OK);
+  for (int i = 0; i < 3; i++)
+    submit(w, &s[i], "bank/memo/m", "add", "{\"n\":100}", i == 1 ? "i" : NULL,
+           -1);
+  ae_loop_run(&w->loop);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(s[i].calls, 1);
+    assert_int_equal(s[i].status, AE_OK);
+    assert_int_equal(s[i].version, 3 + i);
+    sent_clear(&s[i]);
+  }
+  expect_state(w, "bank/memo/m", UINT64_MAX, 5, "{\"n\":311}");
+  /* the policy refuses after a wipe */
+  assert_int_equal(intrude(w, "bank/memo/m", 5, "Wiped", 0, false), AE_OK);
+  send(w, &s[0], "bank/memo/m", "add", "{\"n\":1}", NULL, -1);
+  assert_int_equal(s[0].status, AE_VERSION_CONFLICT);
+  assert_non_null(strstr(ae_buf_cstr(&s[0].error), "\"attempts\":1"));
+  sent_clear(&s[0]);
+  expect_state(w, "bank/memo/m", UINT64_MAX, 6, "{\"n\":0}");
+  world_close(w);
+}
+
+static void test_evicts_and_reloads(void **state) {
+  (void)state;
+  world *w = world_open(10, 0, 0);
+  char name[64];
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < 200; i++) {
+      snprintf(name, sizeof name, "bank/account/%d", i);
+      assert_int_equal(tell(w, name, "deposit", "{\"amount\":2}"), AE_OK);
+      assert_true(ae_realm_live(w->realm) <= 10);
+    }
+  }
+  for (int i = 0; i < 200; i++) {
+    snprintf(name, sizeof name, "bank/account/%d", i);
+    expect_state(w, name, UINT64_MAX, 3, "{\"balance\":6,\"open\":false}");
+  }
+  world_close(w);
+}
+
+static void test_snapshots_are_saved_and_used(void **state) {
+  (void)state;
+  world *w = world_open(1, 0, 0);
+  for (int i = 0; i < 25; i++)
+    assert_int_equal(tell(w, "bank/account/a", "deposit", "{\"amount\":1}"),
+                     AE_OK);
+  const ae_type_counts *counts = ae_realm_counts(w->realm, AE_STR("account"));
+  assert_int_equal(counts->snapshots, 2);
+  assert_int_equal(stats(w).snapshots > 0, 1);
+  assert_int_equal(tell(w, "bank/account/b", "open", "{}"), AE_OK);
+  for (uint64_t at = 1; at <= 25; at++) {
+    char json[64];
+    snprintf(json, sizeof json, "{\"balance\":%d,\"open\":false}", (int)at);
+    expect_state(w, "bank/account/a", at, at, json);
+  }
+  assert_int_equal(tell(w, "bank/account/a", "withdraw", "{\"amount\":25}"),
+                   AE_OK);
+  world_close(w);
+}
+
+static void test_a_damaged_actor_is_read_only(void **state) {
+  (void)state;
+  world *w = world_open(1, 0, 0);
+  tell(w, "bank/memo/m", "add", "{\"n\":1}");
+  assert_int_equal(intrude(w, "bank/memo/m", 1, "Added", 2, true), AE_OK);
+  assert_int_equal(intrude(w, "bank/memo/m", 2, "Added", 4, false), AE_OK);
+  tell(w, "bank/memo/other", "add", "{\"n\":1}"); /* evicts it */
+  sent s;
+  send(w, &s, "bank/memo/m", "add", "{\"n\":8}", NULL, -1);
+  assert_int_equal(s.status, AE_ACTOR_DAMAGED);
+  assert_non_null(strstr(ae_buf_cstr(&s.error), "\"version\":2"));
+  sent_clear(&s);
+  seen look_at;
+  look(w, &look_at, "bank/memo/m", UINT64_MAX);
+  ae_loop_run(&w->loop);
+  assert_int_equal(look_at.status, AE_REPLAY_ERROR);
+  ae_buf_clear(&look_at.json);
+  expect_state(w, "bank/memo/m", 1, 1, "{\"n\":1}");
+  assert_int_equal(stats(w).events, 4);
+  world_close(w);
+}
+
+static void test_too_large_and_too_many(void **state) {
+  (void)state;
+  world *w = world_open(0, 4, 0);
+  sent s[8];
+  send(w, &s[0], "bank/account/a", "stuff", "{\"size\":9000000}", NULL, -1);
+  assert_int_equal(s[0].status, AE_TOO_LARGE);
+  sent_clear(&s[0]);
+  submit(w, &s[0], "bank/account/a", "deposit", "{\"amount\":1}", NULL, -1);
+  submit(w, &s[1], "bank/account/a", "stuff", "{\"size\":8000000}", NULL, -1);
+  submit(w, &s[2], "bank/account/a", "stuff", "{\"size\":8000000}", NULL, -1);
+  ae_loop_run(&w->loop);
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(s[i].status, AE_OK);
+    assert_int_equal(s[i].version, i + 1);
+    sent_clear(&s[i]);
+  }
+  int refused = 0;
+  for (int i = 0; i < 8; i++)
+    submit(w, &s[i], "bank/account/b", "deposit", "{\"amount\":1}", NULL, -1);
+  ae_loop_run(&w->loop);
+  for (int i = 0; i < 8; i++) {
+    if (s[i].status == AE_OVERLOADED) refused++;
+    sent_clear(&s[i]);
+  }
+  assert_int_equal(refused, 4);
+  world_close(w);
+}
+
+static void test_makes_room_when_memory_is_refused(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 8u << 20);
+  char name[64];
+  /* each holds about 200 KB: all of them do not fit, some always do */
+  for (int i = 0; i < 100; i++) {
+    snprintf(name, sizeof name, "bank/account/%d", i);
+    sent s;
+    send(w, &s, name, "stuff", "{\"size\":200000}", NULL, -1);
+    if (s.status != AE_OK) fail_msg("%d: %s", i, ae_buf_cstr(&s.error));
+    sent_clear(&s);
+  }
+  /* one that never fits */
+  sent s;
+  send(w, &s, "bank/account/big", "stuff", "{\"size\":7900000}", NULL, -1);
+  assert_int_equal(s.status, AE_SCRIPT_MEMORY);
+  sent_clear(&s);
+  assert_int_equal(tell(w, "bank/account/1", "deposit", "{\"amount\":1}"),
+                   AE_OK);
+  world_close(w);
+}
+
+static void test_close_gives_every_outcome(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  enum { N = 300 };
+  sent *s = ae_zalloc(N * sizeof *s);
+  char name[64];
+  for (int i = 0; i < N; i++) {
+    snprintf(name, sizeof name, "bank/%s/%d", i % 3 ? "account" : "memo",
+             i % 20);
+    if (i % 3)
+      submit(w, &s[i], name, "deposit", "{\"amount\":1}", i % 5 ? NULL : "id",
+             -1);
+    else /* conflicts that wait */
+      submit(w, &s[i], name, "add", "{\"n\":1}", NULL, i % 2 ? -1 : 90000);
+  }
+  seen look_at;
+  look(w, &look_at, "bank/account/1", UINT64_MAX);
+  world_close(w);
+  for (int i = 0; i < N; i++) {
+    assert_int_equal(s[i].calls, 1);
+    sent_clear(&s[i]);
+  }
+  assert_int_equal(look_at.calls, 1);
+  ae_buf_clear(&look_at.json);
+  ae_free(s);
+}
+
+/* Random commands, some with ids and some repeated, another writer now and
+ * then: states must be those of a trivially right model. */
+static void test_against_a_model(void **state) {
+  (void)state;
+  enum { ACTORS = 12, ROUNDS = 120, BURST = 25 };
+  world *w = world_open(5, 0, 0);
+  long sums[ACTORS] = {0};
+  uint64_t versions[ACTORS] = {0};
+  unsigned seed = 20261123;
+  sent *s = ae_zalloc(BURST * sizeof *s);
+  bool used[ACTORS][64] = {{false}};
+  for (int round = 0; round < ROUNDS; round++) {
+    int of[BURST], add[BURST], id[BURST];
+    for (int i = 0; i < BURST; i++) {
+      of[i] = rand_r(&seed) % ACTORS;
+      id[i] = rand_r(&seed) % 4 ? -1 : rand_r(&seed) % 64;
+      add[i] = id[i] >= 0 ? id[i] : rand_r(&seed) % 100;
+      char name[64], json[64], key[16];
+      snprintf(name, sizeof name, "bank/memo/%d", of[i]);
+      snprintf(json, sizeof json, "{\"n\":%d}", add[i]);
+      snprintf(key, sizeof key, "id%d", id[i]);
+      /* ids are read until the outcome: keep them in the struct's own name */
+      submit(w, &s[i], name, "add", json, NULL, -1);
+      if (id[i] >= 0) {
+        /* sent again with an id: the first one counts as any other */
+        sums[of[i]] += add[i];
+        versions[of[i]]++;
+        ae_loop_run(&w->loop);
+        sent_clear(&s[i]);
+        submit(w, &s[i], name, "add", json, key, -1);
+        ae_loop_run(&w->loop);
+        assert_int_equal(s[i].repeated, used[of[i]][id[i]]);
+        if (used[of[i]][id[i]]) continue;
+        used[of[i]][id[i]] = true;
+      }
+      sums[of[i]] += add[i];
+      versions[of[i]]++;
+    }
+    ae_loop_run(&w->loop);
+    for (int i = 0; i < BURST; i++) {
+      assert_int_equal(s[i].calls, 1);
+      assert_int_equal(s[i].status, AE_OK);
+      sent_clear(&s[i]);
+    }
+    int who = rand_r(&seed) % ACTORS;
+    char name[64];
+    snprintf(name, sizeof name, "bank/memo/%d", who);
+    assert_int_equal(intrude(w, name, versions[who], "Added", 7, false), AE_OK);
+    sums[who] += 7;
+    versions[who]++;
+  }
+  for (int i = 0; i < ACTORS; i++) {
+    char name[64], json[64];
+    snprintf(name, sizeof name, "bank/memo/%d", i);
+    snprintf(json, sizeof json, "{\"n\":%ld}", sums[i]);
+    expect_state(w, name, versions[i], versions[i], json);
+  }
+  ae_free(s);
+  world_close(w);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_accepts_and_rejects),
+      cmocka_unit_test(test_names_what_is_unknown),
+      cmocka_unit_test(test_stores_a_turn_as_one_commit),
+      cmocka_unit_test(test_an_id_takes_effect_once),
+      cmocka_unit_test(test_a_failing_script_spoils_only_its_command),
+      cmocka_unit_test(test_expected_version_of_the_caller),
+      cmocka_unit_test(test_another_writer_was_first),
+      cmocka_unit_test(test_evicts_and_reloads),
+      cmocka_unit_test(test_snapshots_are_saved_and_used),
+      cmocka_unit_test(test_a_damaged_actor_is_read_only),
+      cmocka_unit_test(test_too_large_and_too_many),
+      cmocka_unit_test(test_makes_room_when_memory_is_refused),
+      cmocka_unit_test(test_close_gives_every_outcome),
+      cmocka_unit_test(test_against_a_model),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
