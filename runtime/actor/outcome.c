@@ -82,7 +82,19 @@ void ae__answer_repeated(ae__actor *actor, ae_command *command, ae_str record,
   ae__stored stored = {.record = record};
   ae_commit_command kept;
   uint32_t first;
-  ae_status status = ae_commit_decode(record, &stored.commit, &err);
+  ae_status status;
+  if (record.len == 0) { /* its id is kept, to take effect once all the same */
+    status = ae_error_set(&err, AE_HISTORY_TRIMMED,
+                          "the command with the id '%.*s' was done before; "
+                          "retention removed what became of it",
+                          AE_FMT(command->id));
+    ae_error_uint(&err, "from", position + 1);
+    ae__answer_error(actors, actor->type, command, status, actor->version,
+                     &err);
+    ae_error_clear(&err);
+    return;
+  }
+  status = ae_commit_decode(record, &stored.commit, &err);
   if (status == AE_OK &&
       !ae_commit_find(&stored.commit, command->id, &kept, &first)) {
     status = ae_error_set(&err, AE_REPLAY_ERROR,
