@@ -1,6 +1,5 @@
 #include "node/config.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -12,22 +11,22 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "namespace/name.h"
-#include "node/shape.h"
+#include "node/found.h"
 #include "script/script.h"
 
 extern char **environ;
 
 #define PREFIX "AETHER_"
 
-static char *dup_str(ae_str text) {
+char *ae__str_copy(ae_str text) {
   char *copy = ae_alloc(text.len + 1);
   memcpy(copy, text.ptr, text.len);
   copy[text.len] = 0;
   return copy;
 }
 
-static char *join(const char *folder, ae_str path) {
-  if (path.len > 0 && path.ptr[0] == '/') return dup_str(path);
+char *ae__path_join(const char *folder, ae_str path) {
+  if (path.len > 0 && path.ptr[0] == '/') return ae__str_copy(path);
   while (path.len > 2 && path.ptr[0] == '.' && path.ptr[1] == '/')
     path = (ae_str){path.ptr + 2, path.len - 2};
   ae_buf joined = {0};
@@ -35,7 +34,7 @@ static char *join(const char *folder, ae_str path) {
     ae_buf_printf(&joined, "%s", folder);
   else
     ae_buf_printf(&joined, "%s/%.*s", folder, AE_FMT(path));
-  char *copy = dup_str(ae_buf_view(&joined));
+  char *copy = ae__str_copy(ae_buf_view(&joined));
   ae_buf_clear(&joined);
   return copy;
 }
@@ -44,32 +43,23 @@ const char *ae_store_file(const char *url) {
   return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
 }
 
-/* -- what holds: one top-level key with its value and source -- */
-
-typedef struct found {
-  const ae__shape *shape;
-  ae_buf value; /* empty: not set */
-  ae_setting_source source;
-  char where[80];
-} found;
-
 enum { KEYS_MAX = 16 };
 
 typedef struct loading {
   ae_config *config;
-  found keys[KEYS_MAX];
+  ae__found keys[KEYS_MAX];
   size_t count;
   ae_buf settings; /* what aether.lua returned */
 } loading;
 
-static found *key_of(loading *load, const char *key) {
+static ae__found *key_of(loading *load, const char *key) {
   for (size_t i = 0; i < load->count; i++)
     if (strcmp(load->keys[i].shape->key, key) == 0) return &load->keys[i];
   return NULL;
 }
 
-static ae_setting *add_setting(ae_config *config, const char *key,
-                               const found *from) {
+ae_setting *ae__setting_add(ae_config *config, const char *key,
+                            const ae__found *from) {
   size_t size = (config->setting_count + 1) * sizeof(ae_setting);
   config->settings = ae_realloc(config->settings, size);
   ae_setting *setting = &config->settings[config->setting_count++];
@@ -83,7 +73,7 @@ static ae_setting *add_setting(ae_config *config, const char *key,
 /* Shows a value with all its fields, one setting a leaf. `folder`: what paths
  * are relative to, NULL: leave them. */
 static void show(ae_config *config, const ae__shape *shape, const char *key,
-                 ae_str value, const found *from, const char *folder) {
+                 ae_str value, const ae__found *from, const char *folder) {
   ae_unpack cursor = ae_unpack_of(value);
   uint32_t count = 0;
   bool table = shape->kind == AE__RECORD || shape->kind == AE__MAP;
@@ -103,12 +93,12 @@ static void show(ae_config *config, const ae__shape *shape, const char *key,
     }
     return;
   }
-  ae_setting *setting = add_setting(config, key, from);
+  ae_setting *setting = ae__setting_add(config, key, from);
   ae_str text;
   if (shape->secret) {
     ae_pack_cstr(&setting->value, "hidden");
   } else if (shape->path && folder && ae_unpack_str(&cursor, &text)) {
-    char *path = join(folder, text);
+    char *path = ae__path_join(folder, text);
     ae_pack_text(&setting->value, ae_str_of(path));
     ae_free(path);
   } else {
@@ -124,7 +114,7 @@ static void variable_name(const char *key, char out[64]) {
     if (out[i] >= 'a' && out[i] <= 'z') out[i] = (char)(out[i] - 'a' + 'A');
 }
 
-static ae_status take_text(found *key, const char *text, const char *where,
+static ae_status take_text(ae__found *key, const char *text, const char *where,
                            ae_setting_source source, ae_error *err) {
   ae_buf_reset(&key->value);
   key->source = source;
@@ -139,7 +129,7 @@ static ae_status take_text(found *key, const char *text, const char *where,
 
 static ae_status take_file(loading *load, ae_error *err) {
   ae_config *config = load->config;
-  char *file = join(config->app, AE_STR("aether.lua"));
+  char *file = ae__path_join(config->app, AE_STR("aether.lua"));
   struct stat info;
   if (stat(file, &info) != 0 && errno == ENOENT) {
     ae_free(file);
@@ -160,7 +150,7 @@ static ae_status take_file(loading *load, ae_error *err) {
   ae_error_clear(&why);
   for (size_t i = 0; i < load->count && status == AE_OK; i++) {
     ae_str value;
-    found *key = &load->keys[i];
+    ae__found *key = &load->keys[i];
     if (!ae_unpack_field(all, key->shape->key, &value)) continue;
     ae_buf_str(&key->value, value);
     key->source = AE_SETTING_FILE;
@@ -173,14 +163,14 @@ static ae_status find_all(loading *load, const ae_config_flag *flags,
                           ae_error *err) {
   for (const ae__shape *shape = ae__settings; shape->key; shape++) {
     AE_ASSERT_CMP(load->count, <, KEYS_MAX);
-    found *key = &load->keys[load->count++];
+    ae__found *key = &load->keys[load->count++];
     key->shape = shape;
     snprintf(key->where, sizeof key->where, "default");
   }
   ae_status status = take_file(load, err);
   for (size_t i = 0; i < load->count && status == AE_OK; i++) {
     char name[64];
-    found *key = &load->keys[i];
+    ae__found *key = &load->keys[i];
     variable_name(key->shape->key, name);
     const char *text = getenv(name);
     if (text && text[0])
@@ -189,234 +179,42 @@ static ae_status find_all(loading *load, const ae_config_flag *flags,
   for (; flags && flags->key && status == AE_OK; flags++) {
     char name[64];
     snprintf(name, sizeof name, "--%s", flags->key);
-    found *key = key_of(load, flags->key);
+    ae__found *key = key_of(load, flags->key);
     if (flags->value)
       status = take_text(key, flags->value, name, AE_SETTING_FLAG, err);
   }
   return status;
 }
 
-/* -- namespaces -- */
-
-static bool holds_module(const char *folder, const char *except) {
-  DIR *dir = opendir(folder);
-  if (!dir) return false;
-  bool found_one = false;
-  for (struct dirent *entry; !found_one && (entry = readdir(dir));) {
-    size_t len = strlen(entry->d_name);
-    bool lua = len > 4 && strcmp(entry->d_name + len - 4, ".lua") == 0;
-    bool spec = len > 9 && strcmp(entry->d_name + len - 9, "_spec.lua") == 0;
-    found_one = lua && !spec && entry->d_name[0] != '.' &&
-                (!except || strcmp(entry->d_name, except) != 0);
-  }
-  closedir(dir);
-  return found_one;
-}
-
-static ae_namespace_config *add_namespace(ae_config *config, ae_str name,
-                                          char *folder) {
-  size_t size = (config->namespace_count + 1) * sizeof(ae_namespace_config);
-  config->namespaces = ae_realloc(config->namespaces, size);
-  ae_namespace_config *ns = &config->namespaces[config->namespace_count++];
-  *ns = (ae_namespace_config){.name = dup_str(name),
-                              .folder = folder,
-                              .handler_ms = 50,
-                              .memory = (size_t)64 << 20,
-                              .live_actors = 100000};
-  return ns;
-}
-
-static int by_name(const void *a, const void *b) {
-  const ae_namespace_config *left = a, *right = b;
-  return strcmp(left->name, right->name);
-}
-
-/* Each folder that holds a module; the app's own modules are `default`. */
-static ae_status find_folders(ae_config *config, ae_error *err) {
-  if (holds_module(config->app, "aether.lua"))
-    add_namespace(config, AE_STR("default"), ae_strdup(config->app));
-  DIR *dir = opendir(config->app);
-  if (!dir)
-    return ae_error_set(err, AE_USAGE, "%s cannot be read: %s", config->app,
-                        strerror(errno));
-  ae_status status = AE_OK;
-  for (struct dirent *entry; status == AE_OK && (entry = readdir(dir));) {
-    if (entry->d_name[0] == '.' || strcmp(entry->d_name, "spec") == 0) continue;
-    char *folder = join(config->app, ae_str_of(entry->d_name));
-    ae_str name = ae_str_of(entry->d_name);
-    struct stat info;
-    bool is_folder = stat(folder, &info) == 0 && S_ISDIR(info.st_mode) &&
-                     (!config->data || strcmp(folder, config->data) != 0);
-    if (!is_folder || !holds_module(folder, NULL)) {
-      ae_free(folder);
-      continue;
-    }
-    ae_error why = {0};
-    if (ae_namespace_check(name, &why) != AE_OK)
-      status = ae_error_set(err, AE_MALFORMED,
-                            "the folder %s holds modules, and its name cannot "
-                            "be a namespace's: %s. Rename it, or list the "
-                            "namespaces in aether.lua",
-                            folder, ae_error_text(&why));
-    else if (strcmp(entry->d_name, "default") == 0 &&
-             config->namespace_count > 0 &&
-             strcmp(config->namespaces[0].name, "default") == 0)
-      status = ae_error_set(err, AE_MALFORMED,
-                            "both %s and %s hold modules of the namespace "
-                            "default; move one of them",
-                            config->app, folder);
-    ae_error_clear(&why);
-    if (status == AE_OK)
-      add_namespace(config, name, folder);
-    else
-      ae_free(folder);
-  }
-  closedir(dir);
-  return status;
-}
-
-static bool field_number(ae_str map, const char *key, double *out) {
-  ae_str value;
-  ae_pack_item item;
-  if (!ae_unpack_field(map, key, &value)) return false;
-  ae_unpack cursor = ae_unpack_of(value);
-  if (!ae_unpack_next(&cursor, &item)) return false;
-  *out = item.type == AE_PACK_UINT ? (double)item.u : item.d;
-  return item.type == AE_PACK_UINT || item.type == AE_PACK_DOUBLE;
-}
-
-static void read_limits(ae_namespace_config *ns, ae_str fields) {
-  ae_str group;
-  double number;
-  if (ae_unpack_field(fields, "limits", &group)) {
-    if (field_number(group, "handler_ms", &number)) ns->handler_ms = number;
-    if (field_number(group, "memory_mb", &number))
-      ns->memory = (size_t)number << 20;
-    if (field_number(group, "live_actors", &number))
-      ns->live_actors = (size_t)number;
-    field_number(group, "commands_per_s", &ns->commands_per_s);
-  }
-  if (ae_unpack_field(fields, "retention", &group)) {
-    if (field_number(group, "days", &number))
-      ns->retention_days = (uint64_t)number;
-    if (field_number(group, "bytes", &number))
-      ns->retention_bytes = (uint64_t)number;
-  }
-  ae_str value, retry;
-  if (ae_unpack_field(fields, "retry", &value)) {
-    ae_unpack cursor = ae_unpack_of(value);
-    if (ae_unpack_str(&cursor, &retry)) ns->retry = dup_str(retry);
-  }
-}
-
-static ae_status read_namespaces(ae_config *config, const found *key,
-                                 const char *folder, ae_error *err) {
-  ae_unpack cursor = ae_unpack_of(ae_buf_view(&key->value));
-  uint32_t count = 0;
-  ae_unpack_map(&cursor, &count);
-  for (uint32_t i = 0; i < count; i++) {
-    ae_str name, fields, value, modules;
-    ae_unpack_str(&cursor, &name);
-    ae_unpack_skip(&cursor, &fields);
-    modules = name;
-    if (ae_unpack_field(fields, "modules", &value)) {
-      ae_unpack text = ae_unpack_of(value);
-      ae_unpack_str(&text, &modules);
-    }
-    ae_namespace_config *ns =
-        add_namespace(config, name, join(folder, modules));
-    read_limits(ns, fields);
-    struct stat info;
-    if (stat(ns->folder, &info) != 0 || !S_ISDIR(info.st_mode))
-      return ae_error_set(err, AE_MALFORMED,
-                          "%s: the namespace %s has its modules in %s, and "
-                          "there is no such folder",
-                          key->where, ns->name, ns->folder);
-  }
-  return AE_OK;
-}
-
-/* Every field of a namespace, the defaults too. */
-static void show_namespace(ae_config *config, const ae_namespace_config *ns,
-                           const found *key) {
-  static const char *const leaves[] = {"modules",
-                                       "limits.handler_ms",
-                                       "limits.memory_mb",
-                                       "limits.commands_per_s",
-                                       "limits.live_actors",
-                                       "retry",
-                                       "retention.days",
-                                       "retention.bytes"};
-  found defaults = {.source = AE_SETTING_DEFAULT, .where = "default"};
-  ae_str fields = {0};
-  ae_unpack_field(ae_buf_view(&key->value), ns->name, &fields);
-  for (size_t i = 0; i < sizeof leaves / sizeof *leaves; i++) {
-    const char *dot = strchr(leaves[i], '.');
-    char group[16] = "";
-    ae_str value = fields;
-    bool set = fields.ptr != NULL;
-    if (dot)
-      snprintf(group, sizeof group, "%.*s", (int)(dot - leaves[i]), leaves[i]);
-    if (set && dot) set = ae_unpack_field(value, group, &value);
-    if (set) set = ae_unpack_field(value, dot ? dot + 1 : leaves[i], &value);
-    ae_buf path = {0};
-    ae_buf_printf(&path, "namespaces.%s.%s", ns->name, leaves[i]);
-    ae_setting *setting =
-        add_setting(config, ae_buf_cstr(&path), set ? key : &defaults);
-    ae_buf_clear(&path);
-    ae_buf *out = &setting->value;
-    switch (i) {
-      case 0:
-        ae_pack_text(out, ae_str_of(ns->folder));
-        break;
-      case 1:
-        if (set)
-          ae_buf_str(out, value);
-        else
-          ae_pack_uint(out, (uint64_t)ns->handler_ms);
-        break;
-      case 2:
-        ae_pack_uint(out, ns->memory >> 20);
-        break;
-      case 4:
-        ae_pack_uint(out, ns->live_actors);
-        break;
-      default:
-        if (set)
-          ae_buf_str(out, value);
-        else
-          ae_pack_nil(out);
-    }
-  }
-}
-
 /* -- resolving -- */
 
-static char *text_of(const found *key, const char *fallback) {
+static char *text_of(const ae__found *key, const char *fallback) {
   ae_unpack cursor = ae_unpack_of(ae_buf_view(&key->value));
   ae_str text;
-  return ae_unpack_str(&cursor, &text) ? dup_str(text) : ae_strdup(fallback);
+  return ae_unpack_str(&cursor, &text) ? ae__str_copy(text)
+                                       : ae_strdup(fallback);
 }
 
 /* What relative paths of a setting are relative to; NULL: the current folder,
  * where they are right as they stand. */
-static const char *folder_of(const loading *load, const found *key) {
+static const char *folder_of(const loading *load, const ae__found *key) {
   bool person = key->source >= AE_SETTING_VARIABLE;
   return person ? NULL : load->config->app;
 }
 
 static void resolve_data(loading *load) {
-  found *key = key_of(load, "data");
+  ae__found *key = key_of(load, "data");
   char *text = text_of(key, "data");
   const char *folder = folder_of(load, key);
-  load->config->data = folder ? join(folder, ae_str_of(text)) : ae_strdup(text);
+  load->config->data =
+      folder ? ae__path_join(folder, ae_str_of(text)) : ae_strdup(text);
   ae_free(text);
   ae_buf_reset(&key->value);
   ae_pack_text(&key->value, ae_str_of(load->config->data));
 }
 
 static void resolve_store(loading *load) {
-  found *key = key_of(load, "store");
+  ae__found *key = key_of(load, "store");
   ae_config *config = load->config;
   ae_buf url = {0};
   if (key->value.len == 0) {
@@ -425,7 +223,7 @@ static void resolve_store(loading *load) {
     char *text = text_of(key, "");
     const char *file = ae_store_file(text);
     const char *folder = folder_of(load, key);
-    char *path = file && folder ? join(folder, ae_str_of(file)) : NULL;
+    char *path = file && folder ? ae__path_join(folder, ae_str_of(file)) : NULL;
     if (path)
       ae_buf_printf(&url, "sqlite:%s", path);
     else
@@ -433,7 +231,7 @@ static void resolve_store(loading *load) {
     ae_free(path);
     ae_free(text);
   }
-  config->store = dup_str(ae_buf_view(&url));
+  config->store = ae__str_copy(ae_buf_view(&url));
   config->store_source = key->source;
   ae_buf_reset(&key->value);
   ae_pack_text(&key->value, ae_buf_view(&url));
@@ -445,7 +243,7 @@ static void resolve_node(loading *load) {
   if (gethostname(host, sizeof host - 1) != 0 ||
       ae_namespace_check(ae_str_of(host), NULL) != AE_OK)
     snprintf(host, sizeof host, "node");
-  found *key = key_of(load, "node");
+  ae__found *key = key_of(load, "node");
   load->config->node = text_of(key, host);
   ae_buf_reset(&key->value);
   ae_pack_text(&key->value, ae_str_of(load->config->node));
@@ -460,7 +258,7 @@ static void resolve_log(loading *load) {
 }
 
 static void fill_default(loading *load, const char *key, const char *json) {
-  found *at = key_of(load, key);
+  ae__found *at = key_of(load, key);
   if (at->value.len == 0) ae_json_read(ae_str_of(json), &at->value, NULL);
 }
 
@@ -475,24 +273,18 @@ static ae_status resolve(loading *load, ae_error *err) {
   fill_default(load, "shards", "1024");
   fill_default(load, "log", "\"info\"");
   fill_default(load, "judge", "{\"actors\":100}");
-  found *namespaces = key_of(load, "namespaces");
+  ae__found *namespaces = key_of(load, "namespaces");
   const char *folder = folder_of(load, namespaces);
   ae_status status =
-      namespaces->value.len == 0
-          ? find_folders(config, err)
-          : read_namespaces(config, namespaces, folder ? folder : ".", err);
-  if (config->namespace_count > 1)
-    qsort(config->namespaces, config->namespace_count,
-          sizeof *config->namespaces, by_name);
+      ae__namespaces_find(config, namespaces, folder ? folder : ".", err);
   for (size_t i = 0; i < load->count; i++) {
-    found *key = &load->keys[i];
+    ae__found *key = &load->keys[i];
     if (key == namespaces) continue;
     if (key->value.len == 0) ae_pack_nil(&key->value);
     show(config, key->shape, key->shape->key, ae_buf_view(&key->value), key,
          folder_of(load, key));
   }
-  for (size_t i = 0; i < config->namespace_count; i++)
-    show_namespace(config, &config->namespaces[i], namespaces);
+  ae__namespaces_show(config, namespaces);
   return status;
 }
 
@@ -571,7 +363,8 @@ ae_status ae_config_namespace(const ae_config *config, ae_str name,
 void ae_config_strays(void (*cb)(void *data, const char *name,
                                  const char *nearest),
                       void *data) {
-  static const char *const others[] = {PREFIX "FAULT", PREFIX "LONG"};
+  static const char *const others[] = {PREFIX "FAULT", PREFIX "LONG",
+                                       PREFIX "BINARY"};
   for (char **at = environ; *at; at++) {
     if (strncmp(*at, PREFIX, sizeof PREFIX - 1) != 0) continue;
     const char *equals = strchr(*at, '=');
@@ -593,7 +386,7 @@ void ae_config_strays(void (*cb)(void *data, const char *name,
     }
     if (is_one) continue;
     ae_str best = ae_nearest_best(&near);
-    char *shown = dup_str(name), *suggestion = dup_str(best);
+    char *shown = ae__str_copy(name), *suggestion = ae__str_copy(best);
     cb(data, shown, suggestion);
     ae_free(shown);
     ae_free(suggestion);

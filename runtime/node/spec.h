@@ -8,5 +8,7 @@
  * the app runs. The exit status: 0, 1 where a spec failed, 3 with `err` where
  * busted could not be run. */
 int ae_spec_run(const char *app, int argc, char **argv, ae_error *err);
+/* Whether busted can be run here; prints nothing. */
+ae_status ae_spec_ready(ae_error *err);
 
 #endif

@@ -1,0 +1,392 @@
+#include "node/bench.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "node/bench_app.h"
+#include "node/check.h"
+#include "store/bench.h"
+
+typedef struct load load;
+
+typedef struct sent {
+  ae_command command;
+  char id[16];
+  uint64_t started; /* ns, monotonic */
+  load *of;
+} sent;
+
+/* Commands kept in flight until a time or a number is reached. */
+struct load {
+  ae__bench_app *app;
+  ae_str data;
+  uint32_t actors;
+  uint64_t random; /* xorshift64; 0: one actor after the other */
+  uint64_t next;
+  uint64_t until; /* ns; 0: until `most` */
+  uint64_t most;  /* commands to send */
+  uint64_t sent_count, answered;
+  uint32_t in_flight;
+  ae__histogram *histogram;
+  sent *slots;
+  ae_error err; /* the first that was not accepted */
+  ae_status status;
+};
+
+static void on_outcome(ae_command *command, ae_outcome *outcome);
+
+static uint32_t pick(load *l) {
+  if (l->random == 0) return (uint32_t)(l->next++ % l->actors);
+  l->random ^= l->random << 13;
+  l->random ^= l->random >> 7;
+  l->random ^= l->random << 17;
+  return (uint32_t)(l->random % l->actors);
+}
+
+static void submit(load *l, sent *slot, uint64_t now) {
+  int len = snprintf(slot->id, sizeof slot->id, "a-%u", pick(l));
+  slot->started = now;
+  slot->of = l;
+  memset(&slot->command, 0, sizeof slot->command);
+  slot->command.ref =
+      (ae_ref){AE_STR("bank"), AE_STR("account"), {slot->id, (size_t)len}};
+  slot->command.name = ae__bench_command;
+  slot->command.data = l->data;
+  slot->command.cb = on_outcome;
+  slot->command.context = slot;
+  l->sent_count++;
+  l->in_flight++;
+  ae_actors_submit(ae_node_actors(l->app->node), &slot->command);
+}
+
+static void on_outcome(ae_command *command, ae_outcome *outcome) {
+  sent *slot = command->context;
+  load *l = slot->of;
+  uint64_t now = ae_clock_mono();
+  l->in_flight--;
+  l->answered++;
+  ae__histogram_add(l->histogram, now - slot->started);
+  if (outcome->status != AE_OK && l->status == AE_OK) {
+    l->status = outcome->status;
+    ae_error_set(&l->err, outcome->status, "a command of the benchmark: %s",
+                 ae_error_text(outcome->error));
+  }
+  if (ae__bench_stopped() && l->status == AE_OK)
+    l->status = ae_error_set(&l->err, AE_CANCELED, "interrupted");
+  bool more = l->until ? now < l->until : l->sent_count < l->most;
+  if (more && l->status == AE_OK) submit(l, slot, now);
+}
+
+/* Runs to its end; sends `in_flight` at first. */
+static ae_status drive(load *l, uint32_t in_flight, ae_error *err) {
+  l->slots = ae_zalloc(sizeof(sent) * in_flight);
+  uint64_t now = ae_clock_mono();
+  for (uint32_t i = 0; i < in_flight; i++)
+    if (l->until || l->sent_count < l->most) submit(l, &l->slots[i], now);
+  ae_loop_run(&l->app->loop);
+  AE_ASSERT_CMP(l->in_flight, ==, 0);
+  ae_free(l->slots);
+  if (l->status != AE_OK) ae_error_move(err, &l->err);
+  return l->status;
+}
+
+/* Sends `each` commands to every actor, one actor after the other. */
+static ae_status fill(ae__bench_app *app, const ae_bench_options *options,
+                      ae_str data, uint64_t each, ae_error *err) {
+  ae__histogram *unused = ae_zalloc(sizeof *unused);
+  load l = {.app = app,
+            .data = data,
+            .actors = options->actors,
+            .most = each * options->actors,
+            .histogram = unused};
+  ae_status status = drive(&l, 1024, err);
+  ae_free(unused);
+  return status;
+}
+
+static ae_status commands_run(const ae_bench_options *options,
+                              uint32_t in_flight, ae_bench_run *run,
+                              ae_error *err) {
+  ae__bench_app app = {0};
+  ae_buf data = {0};
+  ae__histogram *histogram = ae_zalloc(sizeof *histogram);
+  ae__bench_data(&data);
+  ae_status status = ae__bench_app_open(&app, options->store, err);
+  /* Every actor is live and every loop compiled before it counts. */
+  if (status == AE_OK) status = fill(&app, options, ae_buf_view(&data), 1, err);
+  if (status == AE_OK) {
+    ae__stopwatch watch;
+    ae__stopwatch_start(&watch);
+    load l = {.app = &app,
+              .data = ae_buf_view(&data),
+              .actors = options->actors,
+              .random = UINT64_C(0x9e3779b97f4a7c15),
+              .until = watch.wall + (uint64_t)(options->seconds * 1e9),
+              .histogram = histogram};
+    status = drive(&l, in_flight, err);
+    ae__stopwatch_stop(&watch, run);
+    ae__bench_percentiles(histogram, run);
+    run->name = "commands";
+    run->what = "bank account deposits decided, evolved, stored and answered";
+    run->unit = "commands";
+    run->store = ae_store_file(app.config.store) ? "sqlite" : "memory";
+    run->durable = app.durable;
+    run->in_flight = in_flight;
+    run->actors = options->actors;
+    run->operations = l.answered;
+  }
+  ae__bench_app_close(&app);
+  ae_buf_clear(&data);
+  ae_free(histogram);
+  return status;
+}
+
+/* -- the references -- */
+
+static void add_ns(void *data, uint64_t ns) {
+  ae__histogram_add(data, ns);
+}
+
+static ae_status bare_run(const ae_bench_options *options, ae_bench_run *run,
+                          ae_error *err) {
+  ae__bench_app app = {0};
+  ae__histogram *histogram = ae_zalloc(sizeof *histogram);
+  ae_status status = ae__bench_app_open(&app, NULL, err);
+  if (status == AE_OK) {
+    ae_buf file = {0};
+    ae_buf_printf(&file, "%s/bare.db", app.folder);
+    ae__stopwatch watch;
+    ae__stopwatch_start(&watch);
+    status = ae_store_bare_commits(ae_buf_cstr(&file), options->seconds,
+                                   ae__bench_stopped, add_ns, histogram, err);
+    ae__stopwatch_stop(&watch, run);
+    ae_buf_clear(&file);
+    ae__bench_percentiles(histogram, run);
+    run->name = "bare_commit";
+    run->what =
+        "one row inserted and committed by SQLite alone, without the "
+        "host";
+    run->unit = "commits";
+    run->store = "sqlite";
+    run->durable = "fsynced";
+    run->in_flight = 1;
+    run->operations = histogram->total;
+  }
+  ae__bench_app_close(&app);
+  ae_free(histogram);
+  return status;
+}
+
+#define LIMIT_CHUNK 1000
+
+static ae_status limit_run(const ae_bench_options *options, ae_bench_run *run,
+                           ae_error *err) {
+  ae__bench_app app = {0};
+  ae_buf data = {0};
+  ae__histogram *histogram = ae_zalloc(sizeof *histogram);
+  ae_state *states = ae_zalloc(sizeof(ae_state) * options->actors);
+  ae_module *module = NULL;
+  ae__bench_data(&data);
+  ae_status status = ae__bench_app_open(&app, NULL, err);
+  if (status == AE_OK) module = ae__bench_account(&app);
+  for (uint32_t i = 0; i < options->actors && status == AE_OK; i++)
+    status = ae_script_initial(module, &states[i], err);
+  uint64_t bytes = 0, chunks = 0;
+  if (status == AE_OK) /* compiled before it counts */
+    status = ae_script_limit(module, states, options->actors, ae__bench_command,
+                             ae_buf_view(&data), options->actors, &bytes, err);
+  ae__stopwatch watch;
+  ae__stopwatch_start(&watch);
+  uint64_t until = watch.wall + (uint64_t)(options->seconds * 1e9);
+  for (uint64_t now = watch.wall; status == AE_OK && now < until; chunks++) {
+    status = ae_script_limit(module, states, options->actors, ae__bench_command,
+                             ae_buf_view(&data), LIMIT_CHUNK, &bytes, err);
+    uint64_t after = ae_clock_mono();
+    ae__histogram_add(histogram, (after - now) / LIMIT_CHUNK);
+    now = after;
+    if (ae__bench_stopped() && status == AE_OK)
+      status = ae_error_set(err, AE_CANCELED, "interrupted");
+  }
+  ae__stopwatch_stop(&watch, run);
+  ae__bench_percentiles(histogram, run);
+  run->name = "limit";
+  run->what =
+      "the same deposits decided and evolved with msgpack in C, one "
+      "after the other, and stored nowhere";
+  run->unit = "commands";
+  run->durable = "nothing";
+  run->in_flight = 1;
+  run->actors = options->actors;
+  run->operations = chunks * LIMIT_CHUNK;
+  for (uint32_t i = 0; module && i < options->actors; i++)
+    ae_script_drop(module, states[i]);
+  ae_free(states);
+  ae__bench_app_close(&app);
+  ae_buf_clear(&data);
+  ae_free(histogram);
+  return status;
+}
+
+static double rate_of(const ae_bench_run *run) {
+  return run->seconds > 0 ? (double)run->operations / run->seconds : 0;
+}
+
+static ae_status check_store(const ae_bench_options *options, ae_error *err) {
+  const char *file = ae_store_file(options->store);
+  struct stat info;
+  if (file && stat(file, &info) == 0)
+    return ae_error_set(err, AE_USAGE,
+                        "%s is there already; a benchmark writes only to a "
+                        "file that is not",
+                        file);
+  if (file || strcmp(options->store, "memory") == 0 ||
+      strcmp(options->store, "sqlite") == 0)
+    return AE_OK;
+  return ae_error_set(err, AE_USAGE,
+                      "--store must be memory, sqlite or sqlite:FILE, not "
+                      "\"%s\"",
+                      options->store);
+}
+
+ae_status ae_bench_commands(const ae_bench_options *options,
+                            ae_bench_report report, void *data, ae_error *err) {
+  ae_bench_run many = {0}, one = {0}, bare = {0}, limit = {0};
+  ae_status status = check_store(options, err);
+  if (status != AE_OK) return status;
+  ae__bench_watch();
+  status = commands_run(options, options->in_flight, &many, err);
+  if (status == AE_OK) report(data, &many);
+  if (status == AE_OK && options->in_flight > 1) {
+    status = commands_run(options, 1, &one, err);
+    if (status == AE_OK) report(data, &one);
+  }
+  const ae_bench_run *single = options->in_flight > 1 ? &one : &many;
+  if (status == AE_OK && strcmp(many.store, "sqlite") == 0) {
+    status = bare_run(options, &bare, err);
+    if (status == AE_OK) {
+      bare.durable = many.durable;
+      bare.ratio = rate_of(&bare) / rate_of(single);
+      bare.ratio_is = "times as long takes a command one at a time";
+      report(data, &bare);
+    }
+  }
+  if (status == AE_OK) status = limit_run(options, &limit, err);
+  if (status == AE_OK) {
+    limit.ratio = rate_of(&many) / rate_of(&limit);
+    limit.ratio_is = "of it reach the commands with most in flight";
+    report(data, &limit);
+  }
+  ae__bench_unwatch();
+  return status;
+}
+
+ae_status ae_bench_limit(const ae_bench_options *options,
+                         ae_bench_report report, void *data, ae_error *err) {
+  ae_bench_run limit = {0};
+  ae__bench_watch();
+  ae_status status = limit_run(options, &limit, err);
+  ae__bench_unwatch();
+  if (status == AE_OK) report(data, &limit);
+  return status;
+}
+
+/* -- replay -- */
+
+#define EVENTS_EACH 100
+
+typedef struct passes {
+  ae__histogram *histogram;
+  uint64_t last;   /* ns, when the last page was done */
+  uint64_t events; /* up to it */
+  ae_error err;
+  ae_status status;
+} passes;
+
+static void on_page(ae_check *check) {
+  passes *p = check->data;
+  uint64_t now = ae_clock_mono();
+  uint64_t events = check->counts.events - p->events;
+  if (events > 0) ae__histogram_add(p->histogram, (now - p->last) / events);
+  p->last = now;
+  p->events = check->counts.events;
+  if (ae__bench_stopped()) ae_check_stop(check);
+}
+
+static void on_mistake(ae_check *check, const ae_error *err, ae_str snapshot,
+                       ae_str replayed) {
+  passes *p = check->data;
+  (void)snapshot;
+  (void)replayed;
+  if (p->status == AE_OK)
+    p->status = ae_error_set(&p->err, err->status, "%s", ae_error_text(err));
+}
+
+static void on_done(ae_check *check, ae_status status, const ae_error *err) {
+  passes *p = check->data;
+  if (p->status == AE_OK && status != AE_OK)
+    p->status = ae_error_set(&p->err, status, "%s",
+                             err ? ae_error_text(err) : "interrupted");
+}
+
+static ae_status replay_run(const ae_bench_options *options, ae_bench_run *run,
+                            ae_error *err) {
+  ae__bench_app app = {0};
+  ae_buf data = {0};
+  passes p = {.histogram = ae_zalloc(sizeof(ae__histogram))};
+  ae__bench_data(&data);
+  ae_status status = ae__bench_app_open(&app, options->store, err);
+  if (status == AE_OK)
+    status = fill(&app, options, ae_buf_view(&data), EVENTS_EACH, err);
+  ae__stopwatch watch;
+  ae__stopwatch_start(&watch);
+  uint64_t until = watch.wall + (uint64_t)(options->seconds * 1e9);
+  uint64_t events = 0;
+  do {
+    if (status != AE_OK) break;
+    ae_check check = {.mistake = on_mistake,
+                      .progress = on_page,
+                      .done = on_done,
+                      .data = &p,
+                      .no_snapshots = true};
+    p.last = ae_clock_mono();
+    p.events = 0;
+    status = ae_check_start(app.node, &check, err);
+    if (status != AE_OK) break;
+    ae_loop_run(&app.loop);
+    events += check.counts.events;
+    status = p.status;
+    if (status != AE_OK) ae_error_move(err, &p.err);
+  } while (ae_clock_mono() < until);
+  ae__stopwatch_stop(&watch, run);
+  ae__bench_percentiles(p.histogram, run);
+  run->name = "replay";
+  run->what =
+      "stored events of all actors read in the store's order, "
+      "decoded and evolved";
+  run->unit = "events";
+  run->store = strcmp(options->store, "memory") == 0 ? "memory" : "sqlite";
+  run->durable = app.durable;
+  run->in_flight = 1;
+  run->actors = options->actors;
+  run->operations = events;
+  ae__bench_app_close(&app);
+  ae_buf_clear(&data);
+  ae_free(p.histogram);
+  ae_error_clear(&p.err);
+  return status;
+}
+
+ae_status ae_bench_replay(const ae_bench_options *options,
+                          ae_bench_report report, void *data, ae_error *err) {
+  ae_bench_run run = {0};
+  ae_status status = check_store(options, err);
+  if (status != AE_OK) return status;
+  ae__bench_watch();
+  status = replay_run(options, &run, err);
+  ae__bench_unwatch();
+  if (status == AE_OK) report(data, &run);
+  return status;
+}

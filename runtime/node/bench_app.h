@@ -1,0 +1,44 @@
+/* The app that benchmarks run, in a folder of its own; and a stopwatch. */
+#ifndef AE_NODE_BENCH_APP_H
+#define AE_NODE_BENCH_APP_H
+
+#include "node/bench.h"
+#include "node/histogram.h"
+#include "node/node.h"
+
+typedef struct ae__bench_app {
+  char *folder;
+  ae_config config;
+  ae_loop loop;
+  ae_node *node;
+  bool loop_open;
+  const char *durable;
+} ae__bench_app;
+
+/* `store`: as ae_bench_options.store; NULL: none. To be closed after a failure
+ * too; zeroed before. */
+ae_status ae__bench_app_open(ae__bench_app *app, const char *store,
+                             ae_error *err);
+void ae__bench_app_close(ae__bench_app *app);
+/* The account's module, and a deposit's name and data. */
+ae_module *ae__bench_account(ae__bench_app *app);
+extern const ae_str ae__bench_command;
+void ae__bench_data(ae_buf *out);
+
+/* SIGINT and SIGTERM set a flag while a benchmark runs, so that its folder is
+ * removed. */
+void ae__bench_watch(void);
+void ae__bench_unwatch(void);
+bool ae__bench_stopped(void);
+
+typedef struct ae__stopwatch {
+  uint64_t wall; /* ns */
+  uint64_t cpu;  /* ns, user and system, of all threads */
+} ae__stopwatch;
+void ae__stopwatch_start(ae__stopwatch *watch);
+/* Fills seconds and cores. */
+void ae__stopwatch_stop(const ae__stopwatch *watch, ae_bench_run *run);
+/* Fills p50_us and p99_us from ns. */
+void ae__bench_percentiles(const ae__histogram *histogram, ae_bench_run *run);
+
+#endif
