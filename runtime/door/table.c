@@ -127,6 +127,38 @@ const ae__subcommand ae__subcommands[] = {
                 "…), then aether.lua.",
      .example = "AETHER_LOG=warn aether config",
      .run = ae__config_run},
+    {.name = "doctor",
+     .group = CARE,
+     .summary = "check what is installed, permitted and misconfigured",
+     .usage = "",
+     .flags = {FLAG_APP, FLAG_STORE, FLAG_JSON("one line a finding, as JSON")},
+     .details = "Each finding comes with its mend. Exit status 1 where "
+                "something needed is wrong.",
+     .example = "aether doctor",
+     .run = ae__doctor_run},
+    {.name = "bench",
+     .group = CARE,
+     .summary = "measure this machine: commands, replay or limit",
+     .usage = "commands|replay|limit",
+     .flags = {{"store", 0, "URL",
+                "memory, sqlite or sqlite:FILE (default: sqlite, in a folder "
+                "of its own)"},
+               {"in-flight", 0, "N",
+                "commands: at a time, 1 to 65536 (default: 1024)"},
+               {"actors", 0, "N", "spread over so many (default: 10000)"},
+               {"seconds", 0, "S", "length of each run (default: 3)"},
+               FLAG_JSON("one line a run, as JSON")},
+     .details =
+         "commands  bank account commands decided, stored and answered, many "
+         "in flight,\n"
+         "          then one at a time; for SQLite also a bare one-row "
+         "commit; then the limit\n"
+         "replay    stored events read from SQLite, decoded and evolved\n"
+         "limit     decide and evolve with msgpack, without a store",
+     .example = "aether bench commands --store memory --seconds 1",
+     .least = 1,
+     .most = 1,
+     .run = ae__bench_run},
     {.name = "help",
      .group = CARE,
      .summary = "show all subcommands, or one",
