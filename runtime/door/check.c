@@ -111,11 +111,7 @@ static bool open_node(checking *c, ae_error *err) {
     if (c->mistakes == 0) c->exit = ae__fail(c->args, err);
     return false;
   }
-  for (size_t i = 0; i < c->config.namespace_count; i++) {
-    ae_script *script =
-        ae_node_script(c->node, ae_str_of(c->config.namespaces[i].name));
-    for (size_t k = 0; ae_script_module_at(script, k); k++) c->modules++;
-  }
+  c->modules = ae_node_module_count(c->node);
   if (!store) {
     ae_node_close(c->node, node_closed, NULL);
     return false;

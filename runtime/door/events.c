@@ -9,7 +9,7 @@
 #include "door/session.h"
 #include "door/terminal.h"
 #include "namespace/name.h"
-#include "store/replay.h"
+#include "node/page.h"
 
 typedef struct events {
   ae__session session;
@@ -67,34 +67,27 @@ static bool wanted(const events *e, const ae_event *event) {
   return !e->type || ae_str_eq(event->type, ae_str_of(e->type));
 }
 
-static void add(events *e, const ae_event *event) {
-  if (e->text)
+static void on_event(void *data, const ae_event *event) {
+  events *e = data;
+  if (wanted(e, event) && e->text)
     ae__answer_event_text(
         &e->out, event, !e->is_actor, ae__color(stdout, AE__BOLD),
         ae__color(stdout, AE__DIM), ae__color(stdout, AE__PLAIN));
-  else
+  else if (wanted(e, event))
     ae__answer_event(&e->out, event);
+  if (e->is_actor && ae_ref_eq(&event->ref, &e->ref))
+    e->last_version = event->version;
+}
+
+static void on_damage(void *data, const ae_error *err) {
+  fail_with(data, err->status, err);
 }
 
 /* False: nothing more can be written. */
 static bool print_page(events *e, const ae_page *page) {
-  ae_replay replay;
-  ae_error err = {0};
-  ae_event event;
-  ae_status status;
-  ae_replay_init(&replay, page, e->is_actor ? e->after_version + 1 : 0,
-                 UINT64_MAX);
   ae_buf_reset(&e->out);
-  while ((status = ae_replay_next(&replay, &event, &err)) != AE_NOT_FOUND) {
-    if (status != AE_OK) {
-      fail(e, &err);
-      continue;
-    }
-    if (wanted(e, &event)) add(e, &event);
-    if (e->is_actor && ae_ref_eq(&event.ref, &e->ref))
-      e->last_version = event.version;
-  }
-  ae_error_clear(&err);
+  ae_page_each(page, e->is_actor ? e->after_version + 1 : 0, on_event,
+               on_damage, e);
   if (page->count > 0)
     e->last_position = page->records[page->count - 1].position;
   if (ae__write_out(e->out.ptr, e->out.len)) return true;

@@ -188,3 +188,11 @@ ae_script *ae_node_script(ae_node *node, ae_str ns) {
     if (ae_str_eq(node->rooms[i].name, ns)) return node->rooms[i].script;
   return NULL;
 }
+
+size_t ae_node_module_count(ae_node *node) {
+  size_t count = 0;
+  for (size_t i = 0; i < node->count; i++)
+    for (size_t k = 0; ae_script_module_at(node->rooms[i].script, k); k++)
+      count++;
+  return count;
+}

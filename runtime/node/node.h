@@ -32,6 +32,8 @@ const ae_config *ae_node_config(const ae_node *node);
 /* NULL where it was not asked for. */
 ae_store *ae_node_store(ae_node *node);
 ae_actors *ae_node_actors(ae_node *node); /* needs modules and store */
+/* Of all namespaces. */
+size_t ae_node_module_count(ae_node *node);
 /* NULL: no such namespace. */
 ae_script *ae_node_script(ae_node *node, ae_str ns);
 

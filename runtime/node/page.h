@@ -1,0 +1,13 @@
+/* Events of what the store's read half gives. */
+#ifndef AE_NODE_PAGE_H
+#define AE_NODE_PAGE_H
+
+#include "store/read.h"
+
+/* Calls back for each event from a version on (0: all of a scan), and for each
+ * record that cannot be read. */
+void ae_page_each(const ae_page *page, uint64_t from,
+                  void (*event)(void *data, const ae_event *event),
+                  void (*damage)(void *data, const ae_error *err), void *data);
+
+#endif
