@@ -2,6 +2,7 @@
  * ae_buf, so the encoders are msgpack-c's and there is no callback per item. */
 #include "base/pack.h"
 
+#include <endian.h>
 #include <limits.h>
 #include <msgpack/sysdep.h>
 #include <msgpack/timestamp.h>
@@ -91,13 +92,13 @@ static uint64_t big_endian(const uint8_t *at, unsigned bytes) {
       return at[0];
     case 2:
       memcpy(&two, at, 2);
-      return __builtin_bswap16(two);
+      return be16toh(two);
     case 4:
       memcpy(&four, at, 4);
-      return __builtin_bswap32(four);
+      return be32toh(four);
     default:
       memcpy(&eight, at, 8);
-      return __builtin_bswap64(eight);
+      return be64toh(eight);
   }
 }
 
@@ -230,7 +231,7 @@ static bool next_of(ae_unpack *cursor, ae_pack_type type, ae_pack_item *item) {
   return true;
 }
 
-bool ae_unpack_array(ae_unpack *cursor, uint32_t *count) {
+bool ae__unpack_array(ae_unpack *cursor, uint32_t *count) {
   ae_pack_item item;
   if (!next_of(cursor, AE_PACK_ARRAY, &item)) return false;
   *count = item.count;
@@ -244,7 +245,16 @@ bool ae_unpack_map(ae_unpack *cursor, uint32_t *count) {
   return true;
 }
 
-bool ae_unpack_str(ae_unpack *cursor, ae_str *value) {
+/* Short texts and all unsigned integers are in every stored record: they do
+ * not take the way through an item. */
+bool ae__unpack_str(ae_unpack *cursor, ae_str *value) {
+  const uint8_t *at = cursor->at;
+  size_t left = (size_t)(cursor->end - at);
+  if (left >= 2 && at[0] == 0xd9 && left - 2 >= at[1]) {
+    *value = (ae_str){(const char *)at + 2, at[1]};
+    cursor->at = at + 2 + at[1];
+    return true;
+  }
   ae_pack_item item;
   if (!next_of(cursor, AE_PACK_STR, &item)) return false;
   *value = item.str;
@@ -252,13 +262,28 @@ bool ae_unpack_str(ae_unpack *cursor, ae_str *value) {
 }
 
 bool ae_unpack_bin(ae_unpack *cursor, ae_str *value) {
+  const uint8_t *at = cursor->at;
+  size_t left = (size_t)(cursor->end - at);
+  if (left >= 2 && at[0] == 0xc4 && left - 2 >= at[1]) {
+    *value = (ae_str){(const char *)at + 2, at[1]};
+    cursor->at = at + 2 + at[1];
+    return true;
+  }
   ae_pack_item item;
   if (!next_of(cursor, AE_PACK_BIN, &item)) return false;
   *value = item.str;
   return true;
 }
 
-bool ae_unpack_uint(ae_unpack *cursor, uint64_t *value) {
+bool ae__unpack_uint(ae_unpack *cursor, uint64_t *value) {
+  const uint8_t *at = cursor->at;
+  size_t left = (size_t)(cursor->end - at);
+  if (left > 8 && at[0] >= 0xcc && at[0] <= 0xcf) {
+    unsigned bytes = 1u << (at[0] - 0xcc);
+    *value = big_endian(at + 1, 8) >> (64 - 8 * bytes);
+    cursor->at = at + 1 + bytes;
+    return true;
+  }
   ae_pack_item item;
   if (!next_of(cursor, AE_PACK_UINT, &item)) return false;
   *value = item.u;
@@ -278,11 +303,6 @@ bool ae_unpack_int(ae_unpack *cursor, int64_t *value) {
   }
   *cursor = at;
   return true;
-}
-
-bool ae_unpack_nil(ae_unpack *cursor) {
-  ae_pack_item item;
-  return next_of(cursor, AE_PACK_NIL, &item);
 }
 
 bool ae_unpack_field(ae_str bytes, const char *key, ae_str *value) {

@@ -67,13 +67,13 @@ static inline bool ae_unpack_next(ae_unpack *cursor, ae_pack_item *item);
 /* One whole value with all it holds, at most AE_PACK_DEPTH deep; `value` (may
  * be NULL) gets its bytes. */
 bool ae_unpack_skip(ae_unpack *cursor, ae_str *value);
-bool ae_unpack_array(ae_unpack *cursor, uint32_t *count);
+static inline bool ae_unpack_array(ae_unpack *cursor, uint32_t *count);
 bool ae_unpack_map(ae_unpack *cursor, uint32_t *count);
-bool ae_unpack_str(ae_unpack *cursor, ae_str *value);
+static inline bool ae_unpack_str(ae_unpack *cursor, ae_str *value);
 bool ae_unpack_bin(ae_unpack *cursor, ae_str *value);
-bool ae_unpack_uint(ae_unpack *cursor, uint64_t *value);
+static inline bool ae_unpack_uint(ae_unpack *cursor, uint64_t *value);
 bool ae_unpack_int(ae_unpack *cursor, int64_t *value); /* fits int64 */
-bool ae_unpack_nil(ae_unpack *cursor);
+static inline bool ae_unpack_nil(ae_unpack *cursor);
 static inline bool ae_unpack_end(const ae_unpack *cursor) {
   return cursor->at >= cursor->end;
 }
@@ -87,10 +87,13 @@ bool ae_pack_valid(ae_str bytes);
  * at damage and for other keys; `out` then keeps its length. */
 bool ae_pack_canonical(ae_str bytes, ae_buf *out);
 
-/* -- private: what ae_unpack_next leaves to a call -- */
+/* -- private: the one-byte heads, most of what is read, are taken inline, and
+ * the others left to a call -- */
 bool ae__unpack_wide(ae_unpack *cursor, ae_pack_item *item);
+bool ae__unpack_array(ae_unpack *cursor, uint32_t *count);
+bool ae__unpack_str(ae_unpack *cursor, ae_str *value);
+bool ae__unpack_uint(ae_unpack *cursor, uint64_t *value);
 
-/* The one-byte heads, most of what is read, are taken inline. */
 static inline bool ae_unpack_next(ae_unpack *cursor, ae_pack_item *item) {
   const uint8_t *at = cursor->at;
   if (at >= cursor->end) return false;
@@ -123,6 +126,42 @@ static inline bool ae_unpack_next(ae_unpack *cursor, ae_pack_item *item) {
     return ae__unpack_wide(cursor, item);
   }
   cursor->at = at;
+  return true;
+}
+
+static inline bool ae_unpack_array(ae_unpack *cursor, uint32_t *count) {
+  const uint8_t *at = cursor->at;
+  if (at < cursor->end && *at >> 4 == 9 &&
+      (size_t)(cursor->end - at) > (*at & 15u)) {
+    *count = *at & 15;
+    cursor->at = at + 1;
+    return true;
+  }
+  return ae__unpack_array(cursor, count);
+}
+
+static inline bool ae_unpack_str(ae_unpack *cursor, ae_str *value) {
+  const uint8_t *at = cursor->at;
+  if (at < cursor->end && *at >> 5 == 5 &&
+      (size_t)(cursor->end - at) > (*at & 31u)) {
+    *value = (ae_str){(const char *)at + 1, *at & 31};
+    cursor->at = at + 1 + (*at & 31);
+    return true;
+  }
+  return ae__unpack_str(cursor, value);
+}
+
+static inline bool ae_unpack_uint(ae_unpack *cursor, uint64_t *value) {
+  if (cursor->at < cursor->end && *cursor->at < 0x80) {
+    *value = *cursor->at++;
+    return true;
+  }
+  return ae__unpack_uint(cursor, value);
+}
+
+static inline bool ae_unpack_nil(ae_unpack *cursor) {
+  if (cursor->at >= cursor->end || *cursor->at != 0xc0) return false;
+  cursor->at++;
   return true;
 }
 

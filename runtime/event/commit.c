@@ -1,6 +1,7 @@
 /* The stored form of a commit. Appending encodes, reading decodes: both are on
  * the hot path. Decoding checks everything once, so that walking a decoded
  * commit can trust it. */
+#include <endian.h>
 #include <limits.h>
 
 #include "base/map.h"
@@ -11,13 +12,14 @@
 #define HEADER 9 /* format and sum */
 
 static void put_le64(char *to, uint64_t value) {
-  for (int i = 0; i < 8; i++) to[i] = (char)(value >> (8 * i));
+  value = htole64(value);
+  memcpy(to, &value, 8);
 }
 
 static uint64_t get_le64(const char *from) {
-  uint64_t value = 0;
-  for (int i = 7; i >= 0; i--) value = value << 8 | (uint8_t)from[i];
-  return value;
+  uint64_t value;
+  memcpy(&value, from, 8);
+  return le64toh(value);
 }
 
 /* -- encoding -- */
@@ -97,17 +99,14 @@ static bool get_u32(ae_unpack *at, uint32_t *out) {
 
 /* Nil leaves `out` without a pointer. */
 static bool get_text(ae_unpack *at, ae_str *out) {
-  ae_pack_item item;
-  if (!ae_unpack_next(at, &item)) return false;
-  *out = item.type == AE_PACK_STR ? item.str : (ae_str){0};
-  return item.type == AE_PACK_STR || item.type == AE_PACK_NIL;
+  *out = (ae_str){0};
+  return ae_unpack_nil(at) || ae_unpack_str(at, out);
 }
 
 /* Nil leaves `out` empty. */
 static bool get_value(ae_unpack *at, ae_str *out) {
-  if (!ae_unpack_skip(at, out)) return false;
-  if (out->len == 1 && (uint8_t)out->ptr[0] == 0xc0) *out = (ae_str){0};
-  return true;
+  *out = (ae_str){0};
+  return ae_unpack_nil(at) || ae_unpack_skip(at, out);
 }
 
 static bool is_map(ae_str value) {
@@ -256,7 +255,6 @@ ae_status ae_commit_decode(ae_str record, ae_commit *out, ae_error *err) {
   if (get_le64(record.ptr + 1) != ae_hash(summed)) {
     return damaged(err, "its bytes do not fit its sum");
   }
-  memset(out, 0, sizeof *out);
   const char *wrong = check(record, out);
   return wrong ? damaged(err, wrong) : AE_OK;
 }

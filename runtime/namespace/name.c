@@ -1,16 +1,14 @@
 #include "namespace/name.h"
 
-/* What a byte may be part of. */
+/* What a byte may be part of: names are checked with each record read. */
 enum { IN_NAMESPACE = 1, IN_TYPE = 2, STARTS_TYPE = 4 };
+#define LOWER (IN_NAMESPACE | IN_TYPE | STARTS_TYPE)
+#define DIGIT (IN_NAMESPACE | IN_TYPE)
 
-static uint8_t kind(uint8_t c) {
-  if (c >= 'a' && c <= 'z') return IN_NAMESPACE | IN_TYPE | STARTS_TYPE;
-  if (c >= 'A' && c <= 'Z') return IN_NAMESPACE;
-  if (c >= '0' && c <= '9') return IN_NAMESPACE | IN_TYPE;
-  if (c == '_') return IN_NAMESPACE | IN_TYPE;
-  if (c == '.' || c == '-') return IN_NAMESPACE;
-  return 0;
-}
+static const uint8_t kind[256] = {
+    ['a' ... 'z'] = LOWER, ['A' ... 'Z'] = IN_NAMESPACE, ['0' ... '9'] = DIGIT,
+    ['_'] = DIGIT,         ['.'] = IN_NAMESPACE,         ['-'] = IN_NAMESPACE,
+};
 
 static ae_status refuse(ae_error *err, const char *what, ae_str name,
                         const char *rule) {
@@ -29,7 +27,7 @@ ae_status ae_namespace_check(ae_str name, ae_error *err) {
   bool dot = true; /* as if one stood before the name */
   for (size_t i = 0; fine && i < name.len; i++) {
     uint8_t c = (uint8_t)name.ptr[i];
-    fine = (kind(c) & IN_NAMESPACE) && !(dot && c == '.');
+    fine = (kind[c] & IN_NAMESPACE) && !(dot && c == '.');
     dot = c == '.';
   }
   if (fine && !dot) return AE_OK;
@@ -38,9 +36,9 @@ ae_status ae_namespace_check(ae_str name, ae_error *err) {
 
 static bool word(ae_str name) {
   if (name.len == 0 || name.len > AE_TYPE_MAX) return false;
-  if (!(kind((uint8_t)name.ptr[0]) & STARTS_TYPE)) return false;
+  if (!(kind[(uint8_t)name.ptr[0]] & STARTS_TYPE)) return false;
   for (size_t i = 1; i < name.len; i++) {
-    if (!(kind((uint8_t)name.ptr[i]) & IN_TYPE)) return false;
+    if (!(kind[(uint8_t)name.ptr[i]] & IN_TYPE)) return false;
   }
   return true;
 }
