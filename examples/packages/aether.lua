@@ -1,0 +1,6 @@
+return {
+  store = "sqlite:data/events.db",
+  namespaces = {
+    packages = { modules = "packages" },
+  },
+}
