@@ -22,6 +22,8 @@ static const char *const keys[] = {
 
 static const char empty_map[] = "\x80";
 
+#define ECHO_MAX (AE_NAMESPACE_MAX + AE_TYPE_MAX + AE_ID_MAX + 2)
+
 static ae_status wrong(ae_error *err, int key, const char *must) {
   ae_error_set(err, AE_MALFORMED, "`%s` must be %s", keys[key], must);
   ae_error_cstr(err, "at", keys[key]);
@@ -122,6 +124,11 @@ static ae_status fill(ae_str fields[KEY_COUNT], ae_command *command,
   return AE_OK;
 }
 
+/* What cannot be a name is not said again in the answer. */
+static void forget_long(ae_str *text, size_t most) {
+  if (text->len > most) *text = (ae_str){0};
+}
+
 ae_status ae__ask_read(ae_str line, ae_buf *bytes, ae_command *command,
                        ae__asked *asked, ae_error *err) {
   ae_str fields[KEY_COUNT] = {0};
@@ -133,6 +140,9 @@ ae_status ae__ask_read(ae_str line, ae_buf *bytes, ae_command *command,
   text_of(fields[KEY_actor], &asked->actor);
   text_of(fields[KEY_command], &asked->command);
   text_of(fields[KEY_id], &asked->id);
-  if (status != AE_OK) return status;
-  return fill(fields, command, asked, err);
+  if (status == AE_OK) status = fill(fields, command, asked, err);
+  forget_long(&asked->actor, ECHO_MAX);
+  forget_long(&asked->command, ECHO_MAX);
+  forget_long(&asked->id, AE_ID_MAX);
+  return status;
 }
