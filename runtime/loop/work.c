@@ -2,6 +2,7 @@
 #include "loop/work.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -21,7 +22,7 @@ struct ae_worker {
   pthread_t thread;
   ae_worker_handler handler;
   void *data;
-  uint64_t spin_ns; /* at most */
+  uint64_t spin_ns; /* 0: sleeps at once */
   char name[16];
 };
 
@@ -45,8 +46,8 @@ static void rest(void) {
 #endif
 }
 
-static bool spin(ae_worker *worker, uint64_t ns) {
-  uint64_t until = ae_clock_mono() + ns;
+static bool spin(ae_worker *worker) {
+  uint64_t until = ae_clock_mono() + worker->spin_ns;
   do {
     for (int i = 0; i < 64; i++) {
       if (atomic_load_explicit(&worker->inbox, memory_order_relaxed)) {
@@ -57,6 +58,7 @@ static bool spin(ae_worker *worker, uint64_t ns) {
     if (atomic_load_explicit(&worker->stopping, memory_order_relaxed)) {
       return false;
     }
+    sched_yield(); /* to the loop thread, where it waits for this core */
   } while (ae_clock_mono() < until);
   return false;
 }
@@ -77,12 +79,17 @@ static void wake(ae_worker *worker) {
   pthread_mutex_unlock(&worker->lock);
 }
 
-/* Spinning pays while work comes at short distances and takes a core from
- * others otherwise: each time in vain halves it, down to nothing, and a sleep
- * that turned out shorter than a full spin brings it back. */
+/* Whether spinning pays is tried, not known: where the cores are busy, what is
+ * waited for may be waiting for this very core. It is tried after `patience`
+ * sleeps in a row that were shorter than a spin, and goes on while it finds
+ * work; each time in vain doubles the patience, each success halves it. */
+#define PATIENCE_MAX 4096
+
 static void *run(void *arg) {
   ae_worker *worker = arg;
-  uint64_t budget = worker->spin_ns;
+  bool spinning = worker->spin_ns > 0;
+  unsigned patience = 1;
+  unsigned brief = 0; /* sleeps in a row */
   for (;;) {
     ae_task *batch = take(worker);
     if (batch) {
@@ -96,13 +103,20 @@ static void *run(void *arg) {
       worker->handler(worker->data, batch);
       continue;
     }
-    if (budget && spin(worker, budget)) continue;
-    budget /= 2;
+    if (spinning) {
+      if (spin(worker)) {
+        if (patience > 1) patience /= 2;
+        continue;
+      }
+      if (patience < PATIENCE_MAX) patience *= 2;
+      spinning = false;
+      brief = 0;
+    }
     uint64_t from = worker->spin_ns ? ae_clock_mono() : 0;
     sleep_for_work(worker);
-    if (worker->spin_ns && ae_clock_mono() - from < worker->spin_ns) {
-      budget = worker->spin_ns;
-    }
+    if (!worker->spin_ns) continue;
+    brief = ae_clock_mono() - from < worker->spin_ns ? brief + 1 : 0;
+    spinning = brief >= patience;
   }
 }
 

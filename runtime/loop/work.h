@@ -11,7 +11,8 @@ typedef struct ae_worker ae_worker;
 typedef void (*ae_worker_handler)(void *data, ae_task *batch);
 
 /* `spin_us`: how long the thread looks for more work after a batch before it
- * sleeps (a wake-up of another core costs about 30 µs); 0 is never. */
+ * sleeps (a wake-up of another core costs about 30 µs), where looking finds
+ * some: in vain, it sleeps at once for a while. 0 is never. */
 ae_status ae_worker_start(ae_worker **out, const char *name, unsigned spin_us,
                           ae_worker_handler handler, void *data,
                           ae_error *err);
