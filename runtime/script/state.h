@@ -1,0 +1,195 @@
+/* Inside the Lua host: one state, and the one gate through which all calls
+ * into it go. */
+#ifndef AE_SCRIPT_STATE_H
+#define AE_SCRIPT_STATE_H
+
+#include <lua.h>
+
+#include "base/map.h"
+#include "script/alloc.h"
+#include "script/script.h"
+#include "script/value.h"
+
+#define AE_MEMORY_DEFAULT ((size_t)64 << 20)
+#define AE_MEMORY_LEAST                                 \
+  ((size_t)2 << 20) /* the library itself needs about 1 \
+                     */
+
+/* What ctx answers for; outside of these it is an error to ask. */
+typedef enum ae_ctx_kind {
+  AE_CTX_NONE,
+  AE_CTX_DECIDE,
+  AE_CTX_POLICY,
+} ae_ctx_kind;
+
+/* Work inside the protected call. It leaves by return, or by ae__fail. */
+typedef void ae_work(ae_script *script, lua_State *L, void *arg);
+
+/* A function of a module, as looked up at load. */
+typedef struct ae_handler {
+  int ref;  /* registry; 0: none */
+  int args; /* parameters it names; many for a vararg */
+  int line; /* where it is defined */
+} ae_handler;
+
+/* A policy of the standard library. */
+typedef struct ae_library_policy {
+  char *name;
+  ae_handler retry;
+} ae_library_policy;
+
+typedef struct ae_script_command {
+  char *name;
+  ae_handler decide;
+  int schema; /* registry; 0: none */
+} ae_script_command;
+
+/* An event type that the module evolves, projects, reacts to or upcasts. */
+typedef struct ae_script_type {
+  char *name;
+  const void *interned; /* the name inside the state, for comparing */
+  int name_ref;         /* keeps it there */
+  ae_handler evolve;
+  uint64_t revision; /* the current one */
+  bool steps;        /* has upcasters */
+  ae_buf head;       /* msgpack: [type, revision, … as far as the data */
+} ae_script_type;
+
+struct ae_module {
+  ae_script *script;
+  char *name;
+  char *file;
+  ae_module_kind kind;
+  ae_buf source;
+  int ref;                     /* registry: its table; 0 until it is loaded */
+  bool started;                /* its file is running */
+  const ae_module *parent;     /* that required it, while it runs */
+  ae_script_command *commands; /* sorted by name */
+  size_t ncommands;
+  ae_script_type *types; /* sorted by name */
+  size_t ntypes;
+  const char **events; /* names of the types that have a handler */
+  size_t nevents;
+  ae_map command_map;
+  ae_map type_map;
+  int64_t shape;
+  uint64_t every;
+  char *retry;       /* NULL: not named */
+  ae_handler policy; /* kind policy */
+  ae_buf initial;    /* msgpack */
+};
+
+struct ae_script {
+  lua_State *L;
+  ae_heap *heap;
+  char *ns;
+  char *folder;
+  bool strict;
+  void (*log)(void *data, ae_log_level level, ae_str module, ae_str text);
+  void (*mistake)(void *data, const ae_error *err);
+  void *data;
+  char revision[17];
+  ae_module **modules; /* sorted by name */
+  size_t nmodules;
+  ae_map module_map;
+  ae_library_policy *policies;
+  size_t npolicies;
+  ae_codec codec;
+
+  /* registry refs */
+  int env_ref;      /* what scripts see as _G */
+  int library_ref;  /* the same for aether.* */
+  int loaded_ref;   /* modules by name, as require gives them */
+  int getinfo_ref;  /* debug.getinfo */
+  int check_ref;    /* aether.schema.check */
+  int json_ref;     /* aether.schema.to_json_schema */
+  int bring_ref;    /* aether.upcast.bring */
+  int module_ref;   /* aether.module.check */
+  int ctx_ref;      /* the one ctx */
+  int metadata_ref; /* ctx.metadata of this call, or nil */
+  int key_type, key_data, key_metadata, key_revision; /* strings */
+  const void *event_ptr;                              /* metatable of events */
+
+  /* the call under way */
+  ae_work *work;
+  void *arg;
+  ae_error *err;
+  ae_status status;      /* what ae__fail said */
+  const ae_module *at;   /* whose code runs, for messages */
+  const char *doing;     /* "decide", …; may be NULL */
+  ae_str handler;        /* its name; len 0: none */
+  uintptr_t stack_limit; /* host code called from Lua does not go below it */
+  ae_ctx_kind ctx_kind;
+  const ae_decide *decide;
+  bool has_metadata;    /* metadata_ref is this call's */
+  ae_uuid7 random;      /* of ctx */
+  size_t full;          /* bytes in use at which the next call collects */
+  ae_buf before, after; /* strict: dumps of the state */
+  ae_buf marks;         /* offsets of the events decided */
+  ae_error **mistakes;  /* told already */
+  size_t nmistakes;
+};
+
+/* A state with the standard library in it, and no modules; ns, folder, log and
+ * data are set. On failure ae__state_close is still due. */
+ae_status ae__state_open(ae_script *script, size_t limit, ae_error *err);
+void ae__state_close(ae_script *script);
+
+/* -- the gate -- */
+ae_status ae__run(ae_script *script, const ae_module *module, ae_work *work,
+                  void *arg, ae_error *err);
+/* Inside a call: leaves it with what ae_error_set left in script->err. Adds
+ * the facts module, line and message where `line` is not negative (0: none). */
+_Noreturn void ae__fail(ae_script *script, lua_State *L, ae_status status,
+                        int line, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+/* The same with what the codec complained of. */
+_Noreturn void ae__fail_value(ae_script *script, lua_State *L, int line);
+/* "bank/account.lua". */
+void ae__place(const ae_script *script, const ae_module *module, ae_buf *out);
+/* Raises where the C stack is nearly used up: first in all host code that
+ * calls back into Lua. */
+void ae__guard_stack(ae_script *script, lua_State *L);
+/* The script of any of its Lua threads. */
+ae_script *ae__script_of(lua_State *L);
+
+/* -- sandbox.c -- */
+/* Makes env_ref and library_ref. */
+void ae__sandbox_open(ae_script *script, lua_State *L);
+/* Makes the table at `index`, and the plain tables in it, read-only. */
+void ae__freeze(ae_script *script, lua_State *L, int index);
+/* Text of the value at `index` without addresses; pushes it. */
+void ae__tostring(lua_State *L, int index);
+
+/* -- module.c -- */
+/* require: pushes the module. Raises. */
+void ae__require(ae_script *script, lua_State *L, ae_str name, bool library);
+/* NULL, with AE_CONTRACT_ERROR in `err`: there is no such policy. `module` gets
+ * the namespace's own, or NULL for the library's. */
+const ae_handler *ae__policy(ae_script *script, ae_str name,
+                             const ae_module **module, ae_error *err);
+/* A function on top of the stack, popped. */
+ae_handler ae__handler(ae_script *script, lua_State *L);
+ae_script_command *ae__command(const ae_module *module, ae_str name);
+ae_script_type *ae__type(const ae_module *module, ae_str name);
+
+/* -- event.c -- */
+/* Pushes the data of a stored event, upcast, and finds what its type is now;
+ * fails where the module cannot take it. */
+ae_script_type *ae__push_data(ae_script *script, lua_State *L,
+                              ae_module *module, const ae_script_event *event);
+/* Pushes the event as a whole; its data is at `data` of the stack. `type` says
+ * the present name and revision. */
+void ae__push_event(ae_script *script, lua_State *L, const ae_module *module,
+                    ae_str ns, ae_str id, const ae_script_event *event,
+                    const ae_script_type *type, int data);
+
+/* -- ctx.c -- */
+void ae__ctx_open(ae_script *script, lua_State *L);
+/* Makes ctx answer for this call, until ae__ctx_end or the gate is left.
+ * `decide` is NULL for a policy. */
+void ae__ctx_begin(ae_script *script, ae_ctx_kind kind, uint64_t seed,
+                   const ae_decide *decide);
+void ae__ctx_end(ae_script *script);
+
+#endif
