@@ -8,7 +8,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config luajit
   libluajit-5.1-dev libuv1-dev libmsgpack-dev libsqlite3-dev libxxhash-dev
   libjson-c-dev)
 test_packages=(libcmocka-dev lua-busted lua-check clang-14 libclang-rt-14-dev
-  clang-format-14 valgrind libc6-dbg)
+  clang-format-14 valgrind libc6-dbg sqlite3)
 
 say() { printf '== %s\n' "$*"; }
 complain() { printf '%s\n' "$*" >&2; }
