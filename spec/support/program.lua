@@ -6,7 +6,7 @@ ffi.cdef([[
   int fork(void);
   int execvp(const char *file, char *const argv[]);
   void _exit(int status);
-  int waitpid(int pid, int *status, int options);
+  int wait4(int pid, int *status, int options, long *usage);
   int kill(int pid, int signal);
   int open(const char *path, int flags, ...);
   int dup2(int from, int to);
@@ -36,8 +36,8 @@ local function absolute(path)
   return text
 end
 
---- The binary under test; AETHER_BINARY names another build.
-program.aether = absolute(os.getenv("AETHER_BINARY") or "build/aether")
+--- The binary under test; AETHER names another build.
+program.aether = absolute(os.getenv("AETHER") or "build/aether")
 --- The repository.
 program.root = absolute(".")
 
@@ -60,6 +60,17 @@ function program.exists(path)
     file:close()
   end
   return file ~= nil
+end
+
+--- Bytes of a file, 0 where there is none.
+function program.size(path)
+  local file = io.open(path, "rb")
+  if not file then
+    return 0
+  end
+  local size = file:seek("end")
+  file:close()
+  return size
 end
 
 --- Waits for a condition, not for a time: polls until it holds.
@@ -175,31 +186,31 @@ function Process:kill(signal)
   ffi.C.kill(self.pid, signal or 9)
 end
 
-function Process:running()
-  if self.ended then
+-- Takes the end of the process in; false if it runs on.
+local function reap(process, options)
+  local word, usage = ffi.new("int[1]"), ffi.new("long[18]")
+  if ffi.C.wait4(process.pid, word, options, usage) ~= process.pid then
     return false
   end
-  local word = ffi.new("int[1]")
-  if ffi.C.waitpid(self.pid, word, WNOHANG) == self.pid then
-    self.ended = word[0]
-    return false
-  end
+  process.ended = word[0]
+  process.peak_kb = tonumber(usage[4]) -- struct rusage: ru_maxrss
   return true
 end
 
---- Waits for the end: { status, signal, out, err }.
+function Process:running()
+  return not self.ended and not reap(self, WNOHANG)
+end
+
+--- Waits for the end: { status, signal, out, err, peak_kb }.
 function Process:wait()
-  if not self.ended then
-    local word = ffi.new("int[1]")
-    repeat
-      local pid = ffi.C.waitpid(self.pid, word, 0)
-    until pid == self.pid
-    self.ended = word[0]
+  while not self.ended do
+    reap(self, 0)
   end
   local status, signal = exit_status(self.ended)
   local result = {
     status = status,
     signal = signal,
+    peak_kb = self.peak_kb,
     out = program.read(self.stdout),
     err = program.read(self.stderr),
   }
