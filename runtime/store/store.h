@@ -9,6 +9,8 @@
 #ifndef AE_STORE_STORE_H
 #define AE_STORE_STORE_H
 
+#include "store/concurrency/conflict.h"
+#include "store/concurrency/expected.h"
 #include "store/read.h"
 
 typedef enum ae_store_mode {
@@ -59,13 +61,6 @@ ae_status ae_store_append(ae_store *store, ae_append *append, ae_error *err);
 /* Between these two, appends are collected and handed over together. Nests. */
 void ae_store_cork(ae_store *store);
 void ae_store_uncork(ae_store *store);
-
-/* The one comparison (DESIGN.md section 3). False: a conflict. */
-bool ae_expected_holds(uint64_t expected, uint64_t current);
-/* Sets AE_VERSION_CONFLICT with all its facts. */
-ae_status ae_conflict_set(ae_error *err, const ae_ref *ref, uint64_t attempted,
-                          uint64_t current, uint64_t attempts,
-                          const char *reason);
 
 typedef struct ae_write ae_write;
 typedef void (*ae_write_cb)(ae_write *write, ae_status status,

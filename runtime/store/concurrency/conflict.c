@@ -1,5 +1,4 @@
-/* What is said of a version conflict. */
-#include "store/store.h"
+#include "store/concurrency/conflict.h"
 
 #include <inttypes.h>
 
