@@ -19,7 +19,9 @@ ae_status ae_json_read(ae_str text, ae_buf *out, ae_error *err);
 void ae_json_write(ae_str bytes, ae_buf *out);
 /* The same over several lines, indented by two spaces, for people. */
 void ae_json_write_pretty(ae_str bytes, int indent, ae_buf *out);
-/* A JSON string with its quotes. */
+/* A JSON string with its quotes. Control characters (U+0000 to U+001F, U+007F
+ * to U+009F) are escaped, other UTF-8 stands as it is, and a byte that is none
+ * becomes U+FFFD. */
 void ae_json_write_str(ae_str text, ae_buf *out);
 
 #endif

@@ -15,18 +15,23 @@ void ae_json_write_str(ae_str text, ae_buf *out) {
   ae_buf_byte(out, '"');
   while (at < end) {
     uint8_t c = *at;
-    if (c >= ' ' && c < 0x80 && c != '"' && c != '\\') {
+    if (c >= ' ' && c < 0x7f && c != '"' && c != '\\') {
       at++;
       continue;
     }
     size_t len = c >= 0x80 ? ae__str_sequence(at, (size_t)(end - at)) : 0;
-    if (len) {
+    /* U+0080 to U+009F are control characters too: terminals obey them. */
+    bool control = len == 2 && c == 0xc2 && at[1] < 0xa0;
+    if (len && !control) {
       at += len;
       continue;
     }
     ae_buf_add(out, from, (size_t)(at - from));
     from = ++at;
-    if (c >= 0x80) {
+    if (control) {
+      c = *at++;
+      from = at;
+    } else if (c >= 0x80) {
       ae_buf_str(out, AE_STR("\xef\xbf\xbd")); /* U+FFFD for damage */
       continue;
     }

@@ -85,7 +85,9 @@ void ae_error_quote(ae_error *err, ae_str text) {
   ae_buf_byte(out, '\'');
   while (at < cut) {
     size_t len = ae__str_sequence(at, (size_t)(end - at));
-    bool plain = len && *at >= ' ' && *at != 0x7f && *at != '\'' && *at != '\\';
+    bool control =
+        *at < ' ' || *at == 0x7f || (len == 2 && *at == 0xc2 && at[1] < 0xa0);
+    bool plain = len && !control && *at != '\'' && *at != '\\';
     if (plain) {
       ae_buf_add(out, at, len);
       at += len;

@@ -62,8 +62,10 @@ static void values_go_through(void **state) {
   becomes("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\"",
           "\"\\\"\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\"");
   becomes("\"\\u00fc\\ud83d\\ude00\"", "\"\xc3\xbc\xf0\x9f\x98\x80\"");
-  becomes("\"gr\xc3\xbc\xc3\x9f \xe4\xb8\x96\x7f\"",
-          "\"gr\xc3\xbc\xc3\x9f \xe4\xb8\x96\x7f\"");
+  becomes("\"gr\xc3\xbc\xc3\x9f \xe4\xb8\x96\"",
+          "\"gr\xc3\xbc\xc3\x9f \xe4\xb8\x96\"");
+  becomes("\"\x7f\xc2\x80\xc2\x9b\xc2\xa0\"",
+          "\"\\u007f\\u0080\\u009b\xc2\xa0\"");
   becomes("{\"\":1}", "{\"\":1}");
 }
 

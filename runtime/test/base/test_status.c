@@ -1,7 +1,12 @@
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -163,6 +168,68 @@ static void without_an_error_only_the_status_travels(void **state) {
   ae_error_clear(NULL);
 }
 
+static void a_quoted_text_is_one_clean_line(void **state) {
+  (void)state;
+  ae_error err = {0};
+  ae_error_set(&err, AE_NOT_FOUND, "no ");
+  ae_error_quote(&err, AE_STR("gr\xc3\xbc\xc3\x9f\n\x1b[31m\xc2\x9b'\xff\\"));
+  assert_string_equal(ae_error_text(&err),
+                      "no 'gr\xc3\xbc\xc3\x9f\\x0a\\x1b[31m\\xc2\\x9b\\x27\\xff"
+                      "\\x5c'");
+  char longer[200];
+  memset(longer, 'a', sizeof longer);
+  ae_error_set(&err, AE_NOT_FOUND, "no ");
+  ae_error_quote(&err, (ae_str){longer, sizeof longer});
+  assert_int_equal(err.message.len, strlen("no '") + 80 + strlen(" …'"));
+  ae_error_quote(NULL, AE_STR("nothing"));
+  ae_error_clear(&err);
+}
+
+/* What a child says on stderr before a bug ends it. */
+static void expect_abort(void (*bug)(void), const char *said) {
+  int ends[2];
+  assert_int_equal(pipe(ends), 0);
+  fflush(NULL);
+  pid_t child = fork();
+  assert_true(child >= 0);
+  if (child == 0) {
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    signal(SIGABRT, SIG_DFL);
+    dup2(ends[1], 2);
+    bug();
+    _exit(0);
+  }
+  close(ends[1]);
+  char text[400] = "";
+  size_t len = 0;
+  ssize_t got;
+  while (len < sizeof text - 1 &&
+         (got = read(ends[0], text + len, sizeof text - 1 - len)) > 0) {
+    len += (size_t)got;
+  }
+  close(ends[0]);
+  int status;
+  assert_int_equal(waitpid(child, &status, 0), child);
+  assert_true(WIFSIGNALED(status));
+  assert_int_equal(WTERMSIG(status), SIGABRT);
+  if (!strstr(text, said)) fail_msg("%s", text);
+}
+
+static volatile int two = 2;
+static void wrong_numbers(void) {
+  AE_ASSERT_CMP(two + 1, ==, two);
+}
+static void wrong_condition(void) {
+  AE_ASSERT(two == 3);
+}
+
+static void a_bug_says_what_and_aborts(void **state) {
+  (void)state;
+  expect_abort(wrong_numbers, "two + 1 == two does not hold: 3, 2");
+  expect_abort(wrong_condition, "two == 3 does not hold");
+}
+
 static void memory_is_cleared_where_asked(void **state) {
   (void)state;
   char *bytes = ae_zalloc(1000);
@@ -196,6 +263,8 @@ int main(void) {
       cmocka_unit_test(an_error_renders_code_message_and_facts),
       cmocka_unit_test(setting_forgets_what_was_there),
       cmocka_unit_test(without_an_error_only_the_status_travels),
+      cmocka_unit_test(a_quoted_text_is_one_clean_line),
+      cmocka_unit_test(a_bug_says_what_and_aborts),
       cmocka_unit_test(memory_is_cleared_where_asked),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
