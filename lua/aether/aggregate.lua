@@ -23,7 +23,7 @@ local aggregate = {}
 ---@field now integer µs since 1970, UTC
 ---@field uuid fun(): string
 ---@field random fun(low?: integer, high?: integer): number as math.random
----@field actor table namespace, type, id
+---@field actor string NAMESPACE/TYPE/ID
 ---@field version integer of the state
 ---@field metadata table
 

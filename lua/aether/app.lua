@@ -91,15 +91,22 @@ local function sorted_pairs(t)
     nil
 end
 
-local function without(library, ...)
-  local copy = {}
-  for key, item in pairs(library) do
-    copy[key] = item
+local function only(library, names)
+  local some = {}
+  for name in names:gmatch("[%w_]+") do
+    some[name] = library[name]
   end
-  for _, key in ipairs { ... } do
-    copy[key] = nil
+  return some
+end
+
+local function strong_setmetatable(t, mt)
+  if type(mt) == "table" and rawget(mt, "__mode") ~= nil then
+    error(
+      "weak tables are not there in a node: what they hold is up to chance",
+      2
+    )
   end
-  return copy
+  return setmetatable(t, mt)
 end
 
 local ABSENT = {
@@ -120,33 +127,29 @@ local ABSENT = {
 }
 
 local function surroundings()
-  local known = {
-    _VERSION = _VERSION,
-    assert = assert,
-    bit = require("bit"),
-    coroutine = without(coroutine),
-    error = error,
-    getmetatable = getmetatable,
-    ipairs = ipairs,
-    math = without(math, "random", "randomseed"),
-    next = sorted_next,
-    pairs = sorted_pairs,
-    pcall = pcall,
-    print = print,
-    rawequal = rawequal,
-    rawget = rawget,
-    rawset = rawset,
-    select = select,
-    setmetatable = setmetatable,
-    string = without(string, "dump"),
-    table = without(table),
-    tonumber = tonumber,
-    tostring = tostring,
-    type = type,
-    unpack = unpack,
-    xpcall = xpcall,
-  }
-  known.math = setmetatable(known.math, {
+  local known = only(
+    _G,
+    "_VERSION assert error getmetatable ipairs pcall print rawequal rawget "
+      .. "rawset select tonumber tostring type unpack xpcall"
+  )
+  known.setmetatable = strong_setmetatable
+  known.next, known.pairs = sorted_next, sorted_pairs
+  known.string = only(
+    string,
+    "byte char find format gmatch gsub len lower match rep reverse sub upper"
+  )
+  known.table = only(table, "concat insert maxn remove sort")
+  known.math = only(
+    math,
+    "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge "
+      .. "ldexp log log10 max min modf pi pow rad sin sinh sqrt tan tanh"
+  )
+  known.bit = only(
+    require("bit"),
+    "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex"
+  )
+  known.coroutine = only(coroutine, "create resume running status wrap yield")
+  setmetatable(known.math, {
     __index = function(_, key)
       if key == "random" or key == "randomseed" then
         error("math." .. key .. " is not there in a node: use ctx.random()", 2)

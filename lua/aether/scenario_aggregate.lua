@@ -31,7 +31,6 @@ local function evolve(self, e)
     actor_type = self.subject.name,
     actor_id = self.id,
     version = self.version + 1,
-    position = self.version + 1,
   }, module)
   local handler = module.evolve[whole.type]
   if not handler then
@@ -58,20 +57,34 @@ end
 local function context(self, overrides)
   local now = overrides.now or events.START + (self.version + 1) * 1000000
   local draw = random.source(overrides.seed or 1)
-  return {
+  local subject = self.subject
+  local fields = {
     now = now,
     random = draw,
     uuid = function()
       return random.uuid(now, draw)
     end,
-    actor = {
-      namespace = self.subject.namespace,
-      type = self.subject.name,
-      id = self.id,
-    },
+    actor = ("%s/%s/%s"):format(subject.namespace, subject.name, self.id),
     version = self.version,
     metadata = value.copy(overrides.metadata or {}),
   }
+  return setmetatable({}, {
+    __index = function(_, key)
+      if fields[key] == nil then
+        error(
+          ("ctx has no field %s%s"):format(
+            value.show(key),
+            nearest.hint(key, fields)
+          ),
+          2
+        )
+      end
+      return fields[key]
+    end,
+    __newindex = function()
+      error("ctx is read-only; keep what changes in state", 2)
+    end,
+  })
 end
 
 local function check_rejection(what, place, count, results)

@@ -42,7 +42,8 @@ end
 
 --- A whole event.
 ---@param e aether.event
----@param fields table namespace, actor_type, actor_id, version, position
+---@param fields table namespace, actor_type, actor_id, version, and the
+---  position of what is stored already
 ---@param aggregate table|nil
 ---@return table
 function events.whole(e, fields, aggregate)
@@ -57,8 +58,9 @@ function events.whole(e, fields, aggregate)
     )
   end
   local name, data, revision = events.bring(aggregate, e)
+  local place = fields.position or fields.version
   return {
-    id = ("018bcfe5-6800-7000-8000-%012x"):format(fields.position),
+    id = ("018bcfe5-6800-7000-8000-%012x"):format(place),
     type = name,
     revision = revision,
     namespace = fields.namespace,
@@ -66,7 +68,7 @@ function events.whole(e, fields, aggregate)
     actor_id = fields.actor_id,
     version = fields.version,
     position = fields.position,
-    timestamp = START + fields.position * 1000000,
+    timestamp = START + place * 1000000,
     data = data,
     metadata = value.copy(e.metadata or {}),
   }

@@ -161,7 +161,7 @@ describe("a scenario of an aggregate", function()
         assert(one == drawn { now = 1e15, seed = 7, id = "a-1" })
         assert(one ~= drawn { now = 1e15, seed = 8, id = "a-1" })
         assert(one:find('now = 1000000000000000', 1, true), one)
-        assert(one:find('actor = { id = "a-1", namespace = "bank", type = "account" }', 1, true), one)
+        assert(one:find('actor = "bank/account/a-1"', 1, true), one)
         assert(one:find('version = 1', 1, true), one)
         assert(one:find('id = "%x+%-%x+%-7%x+%-%x+%-%x+"'), one)
         given():when("withdraw", { amount = 0 }, { metadata = { user = "ada" } })
@@ -171,6 +171,17 @@ describe("a scenario of an aggregate", function()
     assert.equal(
       'spec/some_spec.lua:4: when: there is no "nwo" to set; did you mean "now"?',
       bank [[given():when("draw", {}, { nwo = 5 })]]
+    )
+  end)
+
+  it("gives a ctx that is read-only and has nothing else", function()
+    assert.matches(
+      'bank/account.lua:5: ctx has no field "actr"; did you mean "actor"?',
+      deposit("return ctx.actr")
+    )
+    assert.matches(
+      "bank/account.lua:5: ctx is read%-only; keep what changes in state",
+      deposit("ctx.now = 5")
     )
   end)
 
@@ -431,6 +442,10 @@ describe("the surroundings of a module in a spec", function()
       { "load('x')", "load is not there in a node" },
       { "debug.traceback()", "debug is not there in a node" },
       { "package.loaded.x = 1", "package is not there in a node" },
+      {
+        "setmetatable({}, { __mode = 'k' })",
+        "weak tables are not there in a node",
+      },
     } do
       local message = module("GO = function() " .. case[1] .. " return {} end")
       assert.is_truthy(

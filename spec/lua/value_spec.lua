@@ -305,3 +305,56 @@ describe("value.diff", function()
     assert.same({ { path = "", right = 2 } }, value.diff(nil, 2))
   end)
 end)
+
+describe("values made at random", function()
+  local draw = require("aether.random").source(42)
+
+  local function make(depth)
+    local kind = draw(depth > 3 and 5 or 8)
+    if kind == 1 then
+      return draw(-3, 3)
+    elseif kind == 2 then
+      return draw() < 0.5
+    elseif kind == 3 then
+      return null
+    elseif kind == 4 then
+      return draw(0, 3) * 1LL
+    elseif kind == 5 then
+      return string.char(draw(97, 100))
+    end
+    local t = kind == 6 and value.array {} or {}
+    for i = 1, draw(0, 3) do
+      local key = kind == 8 and string.char(draw(97, 100)) or i
+      t[key] = make(depth + 1)
+    end
+    return t
+  end
+
+  it("are equal to their copies, and show alike", function()
+    for _ = 1, 2000 do
+      local v = make(1)
+      local copy = value.copy(v)
+      assert.is_true(value.check(v))
+      assert.is_true(value.equal(v, copy))
+      assert.same({}, value.diff(v, copy))
+      assert.equal(value.show(v), value.show(copy))
+    end
+  end)
+
+  it("are equal just where they show alike and have no difference", function()
+    local alike = 0
+    for _ = 1, 20000 do
+      local a, b = make(2), make(2)
+      local same = value.equal(a, b)
+      alike = alike + (same and 1 or 0)
+      assert.equal(same, value.equal(b, a))
+      assert.equal(
+        same,
+        value.show(a) == value.show(b),
+        value.show(a) .. " and " .. value.show(b)
+      )
+      assert.equal(same, #value.diff(a, b) == 0)
+    end
+    assert.is_true(alike > 500)
+  end)
+end)
