@@ -492,7 +492,7 @@ static bool module_name(ae_str name) {
   return true;
 }
 
-static bool read_file(const char *path, ae_buf *out) {
+bool ae__read_file(const char *path, ae_buf *out) {
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   struct stat info;
@@ -538,7 +538,7 @@ static void add_file(ae_script *script, const char *entry) {
                  script->ns, *script->ns ? "/" : "", entry);
     ae_error_str(&mistake, "module", name);
     report(script, &mistake);
-  } else if (!read_file(ae_buf_cstr(&path), &source)) {
+  } else if (!ae__read_file(ae_buf_cstr(&path), &source)) {
     ae_error_set(&mistake, AE_CONTRACT_ERROR, "%s%s%s: cannot be read: %s",
                  script->ns, *script->ns ? "/" : "", entry, strerror(errno));
     ae_error_str(&mistake, "module", name);

@@ -164,6 +164,9 @@ void ae__tostring(lua_State *L, int index);
 /* -- module.c -- */
 /* require: pushes the module. Raises. */
 void ae__require(ae_script *script, lua_State *L, ae_str name, bool library);
+/* A whole regular file, at most 8 MB. False with errno; `out` may have grown.
+ */
+bool ae__read_file(const char *path, ae_buf *out);
 /* NULL, with AE_CONTRACT_ERROR in `err`: there is no such policy. `module` gets
  * the namespace's own, or NULL for the library's. */
 const ae_handler *ae__policy(ae_script *script, ae_str name,
