@@ -209,8 +209,8 @@ static void sent_clear(sent *s) {
   ae_buf_clear(&s->error);
 }
 
-static void send(world *w, sent *s, const char *actor, const char *name,
-                 const char *json, const char *id, int64_t expected) {
+static void hand_in(world *w, sent *s, const char *actor, const char *name,
+                    const char *json, const char *id, int64_t expected) {
   submit(w, s, actor, name, json, id, expected);
   ae_loop_run(&w->loop);
   assert_int_equal(s->calls, 1);
@@ -220,7 +220,7 @@ static void send(world *w, sent *s, const char *actor, const char *name,
 static ae_status tell(world *w, const char *actor, const char *name,
                       const char *json) {
   sent s;
-  send(w, &s, actor, name, json, NULL, -1);
+  hand_in(w, &s, actor, name, json, NULL, -1);
   sent_clear(&s);
   return s.status;
 }
@@ -318,13 +318,13 @@ static void test_accepts_and_rejects(void **state) {
   (void)state;
   world *w = world_open(0, 0, 0);
   sent s;
-  send(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", NULL, -1);
+  hand_in(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", NULL, -1);
   assert_int_equal(s.status, AE_OK);
   assert_int_equal(s.version, 1);
   assert_true(s.position > 0);
   assert_string_equal(ae_buf_cstr(&s.types), "Deposited ");
   sent_clear(&s);
-  send(w, &s, "bank/account/a", "withdraw", "{\"amount\":6}", NULL, -1);
+  hand_in(w, &s, "bank/account/a", "withdraw", "{\"amount\":6}", NULL, -1);
   assert_int_equal(s.status, AE_REJECTED);
   assert_int_equal(s.version, 1);
   assert_string_equal(ae_buf_cstr(&s.error),
@@ -332,12 +332,12 @@ static void test_accepts_and_rejects(void **state) {
                       "\"insufficient_funds\",\"reason\":"
                       "\"insufficient_funds\",\"details\":{\"balance\":5}}");
   sent_clear(&s);
-  send(w, &s, "bank/account/a", "touch", "{}", NULL, -1);
+  hand_in(w, &s, "bank/account/a", "touch", "{}", NULL, -1);
   assert_int_equal(s.status, AE_OK);
   assert_int_equal(s.version, 1);
   assert_int_equal(s.events, 0);
   sent_clear(&s);
-  send(w, &s, "bank/account/a", "twice", "{\"amount\":2}", NULL, 1);
+  hand_in(w, &s, "bank/account/a", "twice", "{\"amount\":2}", NULL, 1);
   assert_int_equal(s.version, 3);
   assert_string_equal(ae_buf_cstr(&s.types), "Deposited Deposited ");
   sent_clear(&s);
@@ -378,7 +378,7 @@ static void test_names_what_is_unknown(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     sent s;
-    send(w, &s, cases[i].actor, cases[i].command, "{}", NULL, -1);
+    hand_in(w, &s, cases[i].actor, cases[i].command, "{}", NULL, -1);
     assert_int_equal(s.status, cases[i].status);
     if (!strstr(ae_buf_cstr(&s.error), cases[i].says))
       fail_msg("%s lacks %s", ae_buf_cstr(&s.error), cases[i].says);
@@ -415,8 +415,8 @@ static void test_an_id_takes_effect_once(void **state) {
   (void)state;
   world *w = world_open(0, 0, 0);
   sent s, t, u;
-  send(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", "one", -1);
-  send(w, &t, "bank/account/a", "withdraw", "{\"amount\":9}", "two", -1);
+  hand_in(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", "one", -1);
+  hand_in(w, &t, "bank/account/a", "withdraw", "{\"amount\":9}", "two", -1);
   assert_int_equal(t.status, AE_REJECTED);
   sent_clear(&t);
   uint64_t position = s.position;
@@ -424,7 +424,7 @@ static void test_an_id_takes_effect_once(void **state) {
   assert_int_equal(tell(w, "bank/account/a", "deposit", "{\"amount\":100}"),
                    AE_OK);
   /* the same again: accepted as it was, at the version that it had */
-  send(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", "one", -1);
+  hand_in(w, &s, "bank/account/a", "deposit", "{\"amount\":5}", "one", -1);
   assert_int_equal(s.status, AE_OK);
   assert_true(s.repeated);
   assert_int_equal(s.version, 1);
@@ -432,17 +432,17 @@ static void test_an_id_takes_effect_once(void **state) {
   assert_string_equal(ae_buf_cstr(&s.types), "Deposited ");
   sent_clear(&s);
   /* rejected as it was, though there is enough by now */
-  send(w, &t, "bank/account/a", "withdraw", "{\"amount\":9}", "two", -1);
+  hand_in(w, &t, "bank/account/a", "withdraw", "{\"amount\":9}", "two", -1);
   assert_int_equal(t.status, AE_REJECTED);
   assert_true(t.repeated);
   assert_non_null(strstr(ae_buf_cstr(&t.error), "\"balance\":5"));
   sent_clear(&t);
   /* another command under the same id */
-  send(w, &u, "bank/account/a", "deposit", "{\"amount\":6}", "one", -1);
+  hand_in(w, &u, "bank/account/a", "deposit", "{\"amount\":6}", "one", -1);
   assert_int_equal(u.status, AE_ID_REUSED);
   sent_clear(&u);
   /* another actor may use it */
-  send(w, &u, "bank/account/b", "deposit", "{\"amount\":6}", "one", -1);
+  hand_in(w, &u, "bank/account/b", "deposit", "{\"amount\":6}", "one", -1);
   assert_int_equal(u.status, AE_OK);
   sent_clear(&u);
   /* in flight: the second joins the first; other data is refused */
@@ -495,13 +495,13 @@ static void test_expected_version_of_the_caller(void **state) {
   world *w = world_open(0, 0, 0);
   sent s, t;
   tell(w, "bank/account/a", "deposit", "{\"amount\":1}");
-  send(w, &s, "bank/account/a", "deposit", "{\"amount\":1}", NULL, 0);
+  hand_in(w, &s, "bank/account/a", "deposit", "{\"amount\":1}", NULL, 0);
   assert_int_equal(s.status, AE_VERSION_CONFLICT);
   assert_non_null(strstr(ae_buf_cstr(&s.error), "\"attempted_version\":0"));
   assert_non_null(strstr(ae_buf_cstr(&s.error), "\"current_version\":1"));
   sent_clear(&s);
   /* deciding nothing does not slip through */
-  send(w, &s, "bank/account/a", "touch", "{}", NULL, 7);
+  hand_in(w, &s, "bank/account/a", "touch", "{}", NULL, 7);
   assert_int_equal(s.status, AE_VERSION_CONFLICT);
   sent_clear(&s);
   /* compared when its turn comes, against what came before it in the batch */
@@ -516,18 +516,18 @@ static void test_expected_version_of_the_caller(void **state) {
   /* a policy that sees only additions goes on */
   tell(w, "bank/memo/m", "add", "{\"n\":1}");
   tell(w, "bank/memo/m", "add", "{\"n\":1}");
-  send(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 1);
+  hand_in(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 1);
   assert_int_equal(s.status, AE_OK);
   assert_int_equal(s.version, 3);
   sent_clear(&s);
   tell(w, "bank/memo/m", "wipe", "{}");
-  send(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 3);
+  hand_in(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 3);
   assert_int_equal(s.status, AE_VERSION_CONFLICT);
   assert_non_null(
       strstr(ae_buf_cstr(&s.error), "\"reason\":\"wiped_meanwhile\""));
   sent_clear(&s);
   /* one from the future waits by its policy, then goes on */
-  send(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 40);
+  hand_in(w, &s, "bank/memo/m", "add", "{\"n\":5}", NULL, 40);
   assert_int_equal(s.status, AE_OK);
   sent_clear(&s);
   const ae_type_counts *counts = ae_realm_counts(w->realm, AE_STR("memo"));
@@ -555,7 +555,7 @@ static void test_another_writer_was_first(void **state) {
   expect_state(w, "bank/memo/m", UINT64_MAX, 5, "{\"n\":311}");
   /* the policy refuses after a wipe */
   assert_int_equal(intrude(w, "bank/memo/m", 5, "Wiped", 0, false), AE_OK);
-  send(w, &s[0], "bank/memo/m", "add", "{\"n\":1}", NULL, -1);
+  hand_in(w, &s[0], "bank/memo/m", "add", "{\"n\":1}", NULL, -1);
   assert_int_equal(s[0].status, AE_VERSION_CONFLICT);
   assert_non_null(strstr(ae_buf_cstr(&s[0].error), "\"attempts\":1"));
   sent_clear(&s[0]);
@@ -609,7 +609,7 @@ static void test_a_damaged_actor_is_read_only(void **state) {
   assert_int_equal(intrude(w, "bank/memo/m", 2, "Added", 4, false), AE_OK);
   tell(w, "bank/memo/other", "add", "{\"n\":1}"); /* evicts it */
   sent s;
-  send(w, &s, "bank/memo/m", "add", "{\"n\":8}", NULL, -1);
+  hand_in(w, &s, "bank/memo/m", "add", "{\"n\":8}", NULL, -1);
   assert_int_equal(s.status, AE_ACTOR_DAMAGED);
   assert_non_null(strstr(ae_buf_cstr(&s.error), "\"version\":2"));
   sent_clear(&s);
@@ -627,7 +627,7 @@ static void test_too_large_and_too_many(void **state) {
   (void)state;
   world *w = world_open(0, 4, 0);
   sent s[8];
-  send(w, &s[0], "bank/account/a", "stuff", "{\"size\":9000000}", NULL, -1);
+  hand_in(w, &s[0], "bank/account/a", "stuff", "{\"size\":9000000}", NULL, -1);
   assert_int_equal(s[0].status, AE_TOO_LARGE);
   sent_clear(&s[0]);
   submit(w, &s[0], "bank/account/a", "deposit", "{\"amount\":1}", NULL, -1);
@@ -659,13 +659,13 @@ static void test_makes_room_when_memory_is_refused(void **state) {
   for (int i = 0; i < 100; i++) {
     snprintf(name, sizeof name, "bank/account/%d", i);
     sent s;
-    send(w, &s, name, "stuff", "{\"size\":200000}", NULL, -1);
+    hand_in(w, &s, name, "stuff", "{\"size\":200000}", NULL, -1);
     if (s.status != AE_OK) fail_msg("%d: %s", i, ae_buf_cstr(&s.error));
     sent_clear(&s);
   }
   /* one that never fits */
   sent s;
-  send(w, &s, "bank/account/big", "stuff", "{\"size\":7900000}", NULL, -1);
+  hand_in(w, &s, "bank/account/big", "stuff", "{\"size\":7900000}", NULL, -1);
   assert_int_equal(s.status, AE_SCRIPT_MEMORY);
   sent_clear(&s);
   assert_int_equal(tell(w, "bank/account/1", "deposit", "{\"amount\":1}"),
