@@ -113,13 +113,10 @@ static int ctx_index(lua_State *L) {
   } else if (!strcmp(key, "metadata")) {
     push_metadata(script, L);
   } else if (!strcmp(key, "actor")) {
-    lua_createtable(L, 0, 3);
     lua_pushlstring(L, decide->ns.ptr ? decide->ns.ptr : "", decide->ns.len);
-    lua_setfield(L, -2, "namespace");
-    lua_pushstring(L, script->at->name);
-    lua_setfield(L, -2, "type");
+    lua_pushfstring(L, "/%s/", script->at->name);
     lua_pushlstring(L, decide->id.ptr ? decide->id.ptr : "", decide->id.len);
-    lua_setfield(L, -2, "id");
+    lua_concat(L, 3);
   } else {
     return luaL_error(L,
                       "ctx has no field \"%s\"; it has now, uuid(), random(), "
