@@ -10,8 +10,8 @@
 #define BYTES_SHOWN (16u << 20)
 
 typedef struct copied {
-  uint64_t position;
-  size_t at, len; /* in bytes */
+  ae_record record; /* without what lived in the page */
+  size_t at;        /* its bytes, in conflict.bytes */
 } copied;
 
 typedef struct conflict {
@@ -186,8 +186,7 @@ static void copy_page(conflict *it, const ae_page *page) {
       it->record_cap = it->record_cap ? it->record_cap * 2 : 8;
       it->records = ae_realloc(it->records, it->record_cap * sizeof(copied));
     }
-    it->records[it->record_count++] =
-        (copied){record->position, it->bytes.len, record->bytes.len};
+    it->records[it->record_count++] = (copied){*record, it->bytes.len};
     ae_buf_str(&it->bytes, record->bytes);
   }
 }
@@ -196,11 +195,9 @@ static void copy_page(conflict *it, const ae_page *page) {
 static ae_status list_events(conflict *it, ae_error *err) {
   for (size_t i = 0; i < it->record_count; i++) {
     const copied *at = &it->records[i];
-    ae_record record = {
-        .position = at->position,
-        .ref = ae__actor_ref(it->actor),
-        .bytes = {it->bytes.ptr + at->at, at->len},
-    };
+    ae_record record = at->record;
+    record.ref = ae__actor_ref(it->actor);
+    record.bytes.ptr = it->bytes.ptr + at->at;
     ae_page page = {.records = &record, .count = 1};
     ae_replay replay;
     ae_replay_init(&replay, &page, it->attempted + 1, UINT64_MAX);
