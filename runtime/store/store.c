@@ -9,6 +9,7 @@
 
 static const ae_backend *const backends[] = {
     &ae__memory_backend,
+    &ae__sqlite_backend,
 };
 
 ae_status ae_store_open(ae_loop *loop, const ae_store_options *options,

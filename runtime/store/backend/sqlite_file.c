@@ -1,0 +1,555 @@
+/* The SQLite file: created, locked for its one writer, opened, its statements,
+ * and what its errors mean. */
+#define _GNU_SOURCE /* F_OFD_SETLK */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/mem.h"
+#include "store/backend/sqlite.h"
+
+#define PAGE_SIZE 8192
+
+static const char schema[] =
+    "CREATE TABLE state(id INTEGER PRIMARY KEY, watermark INTEGER NOT NULL,"
+    " generation INTEGER NOT NULL);"
+    "INSERT INTO state VALUES(1, 0, 0);"
+    "CREATE TABLE namespaces(id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE,"
+    " commits INTEGER NOT NULL, events INTEGER NOT NULL,"
+    " actors INTEGER NOT NULL, snapshots INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL, position INTEGER NOT NULL);"
+    "CREATE TABLE log(position INTEGER PRIMARY KEY, ns INTEGER NOT NULL,"
+    " actor INTEGER NOT NULL, version INTEGER NOT NULL,"
+    " count INTEGER NOT NULL, previous INTEGER NOT NULL,"
+    " ids INTEGER NOT NULL, key BLOB, body BLOB NOT NULL);"
+    "CREATE TABLE actors(id INTEGER PRIMARY KEY, ns INTEGER NOT NULL,"
+    " key BLOB NOT NULL UNIQUE);"
+    "CREATE TABLE heads(actor INTEGER PRIMARY KEY, version INTEGER NOT NULL,"
+    " position INTEGER NOT NULL, commits INTEGER NOT NULL,"
+    " base INTEGER NOT NULL, ids INTEGER NOT NULL);"
+    "CREATE TABLE marks(actor INTEGER NOT NULL, version INTEGER NOT NULL,"
+    " position INTEGER NOT NULL, PRIMARY KEY(actor, version, position))"
+    " WITHOUT ROWID;"
+    "CREATE TABLE ids(actor INTEGER NOT NULL, hash INTEGER NOT NULL,"
+    " position INTEGER NOT NULL, PRIMARY KEY(actor, hash, position))"
+    " WITHOUT ROWID;"
+    "CREATE TABLE snapshots(actor INTEGER NOT NULL, version INTEGER NOT NULL,"
+    " shape INTEGER NOT NULL, base INTEGER NOT NULL, state BLOB NOT NULL,"
+    " PRIMARY KEY(actor, version, shape)) WITHOUT ROWID;"
+    "CREATE TABLE projections(id INTEGER PRIMARY KEY, ns BLOB NOT NULL,"
+    " name BLOB NOT NULL, checkpoint INTEGER NOT NULL, UNIQUE(ns, name));"
+    "CREATE TABLE rows(projection INTEGER NOT NULL, key BLOB NOT NULL,"
+    " value BLOB NOT NULL, PRIMARY KEY(projection, key)) WITHOUT ROWID;";
+
+#define ACTOR                                                       \
+  "SELECT a.id, a.ns, a.key, h.version, h.position, h.commits,"     \
+  " h.base, h.ids FROM actors a LEFT JOIN heads h ON h.actor=a.id " \
+  "WHERE "
+#define LOG "SELECT position, ns, actor, version, count, previous, "
+
+static const char *const texts[AE__SQL_STATEMENTS] = {
+    [AE__SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [AE__SQL_BEGIN_READ] = "BEGIN",
+    [AE__SQL_COMMIT] = "COMMIT",
+    [AE__SQL_ROLLBACK] = "ROLLBACK",
+    [AE__SQL_STATE] = "SELECT watermark, generation FROM state WHERE id=1",
+    [AE__SQL_STATE_PUT] =
+        "UPDATE state SET watermark=?1, generation=?2 WHERE id=1",
+    [AE__SQL_SPACES] =
+        "SELECT id, name, commits, events, actors, snapshots,"
+        " bytes, position FROM namespaces",
+    [AE__SQL_SPACE_PUT] =
+        "INSERT INTO namespaces VALUES(?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)"
+        " ON CONFLICT(id) DO UPDATE SET commits=?3, events=?4, actors=?5,"
+        " bytes=?6, position=?7",
+    [AE__SQL_SPACE_SNAPSHOTS] =
+        "INSERT INTO namespaces VALUES(?1, ?2, 0, 0, 0, ?3, 0, 0)"
+        " ON CONFLICT(id) DO UPDATE SET snapshots=snapshots+?3",
+    [AE__SQL_SNAPSHOTS] =
+        "SELECT total(snapshots) FROM namespaces"
+        " WHERE ?1 IS NULL OR name=?1",
+    [AE__SQL_SPACE_TRIM] =
+        "UPDATE namespaces SET commits=commits-?2, events=events-?3,"
+        " bytes=bytes-?4 WHERE id=?1",
+    [AE__SQL_LAST_ACTOR] = "SELECT max(id) FROM actors",
+    [AE__SQL_LOG_PUT] =
+        "INSERT INTO log VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [AE__SQL_LOG_GET] = LOG "body FROM log WHERE position=?1",
+    [AE__SQL_LOG_BODY] = "SELECT body FROM log WHERE position=?1",
+    [AE__SQL_LOG_TAIL] = LOG
+    "ids, key, length(body) FROM log WHERE position>?1 "
+    "ORDER BY position",
+    [AE__SQL_LOG_SCAN] = LOG
+    "body FROM log WHERE position>?1 AND position<=?2 ORDER BY position",
+    [AE__SQL_LOG_ACTOR] =
+        LOG "body FROM log WHERE actor=?1 AND position>?2 ORDER BY position",
+    [AE__SQL_LOG_DELETE] = "DELETE FROM log WHERE position=?1",
+    [AE__SQL_ACTOR_BY_KEY] = ACTOR "a.key=?1",
+    [AE__SQL_ACTOR_BY_ID] = ACTOR "a.id=?1",
+    [AE__SQL_ACTOR_PUT] = "INSERT OR IGNORE INTO actors VALUES(?1, ?2, ?3)",
+    [AE__SQL_HEAD_PUT] =
+        "INSERT OR REPLACE INTO heads VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [AE__SQL_HEAD_BASE] = "UPDATE heads SET base=?2 WHERE actor=?1",
+    [AE__SQL_MARK_PUT] = "INSERT OR IGNORE INTO marks VALUES(?1, ?2, ?3)",
+    [AE__SQL_MARK_NEXT] =
+        "SELECT version, position FROM marks WHERE actor=?1"
+        " AND (version, position)>(?2, ?3)"
+        " ORDER BY version, position LIMIT 1",
+    [AE__SQL_MARK_DELETE] = "DELETE FROM marks WHERE actor=?1 AND position<=?2",
+    [AE__SQL_ID_PUT] = "INSERT OR IGNORE INTO ids VALUES(?1, ?2, ?3)",
+    [AE__SQL_ID_GET] = "SELECT position FROM ids WHERE actor=?1 AND hash=?2",
+    [AE__SQL_SNAPSHOT_PUT] =
+        "INSERT INTO snapshots VALUES(?1, ?2, ?3, ?4, ?5)"
+        " ON CONFLICT(actor, version, shape) DO UPDATE SET"
+        " state=excluded.state, base=max(base, excluded.base)",
+    [AE__SQL_SNAPSHOT_GET] =
+        "SELECT version, base, state FROM snapshots WHERE actor=?1"
+        " AND version<=?2 AND (shape=?3 OR base)"
+        " ORDER BY version DESC, shape=?3 DESC LIMIT 1",
+    [AE__SQL_SNAPSHOT_COUNT] = "SELECT count(*) FROM snapshots WHERE actor=?1",
+    [AE__SQL_SNAPSHOT_PRUNE] =
+        "DELETE FROM snapshots WHERE actor=?1 AND NOT base AND version<"
+        "(SELECT version FROM snapshots WHERE actor=?1 AND NOT base"
+        " ORDER BY version DESC LIMIT 1 OFFSET ?2)",
+    [AE__SQL_SNAPSHOT_BASE] =
+        "SELECT max(version) FROM snapshots WHERE actor=?1 AND base",
+    [AE__SQL_PROJECTION_GET] =
+        "SELECT id, checkpoint FROM projections WHERE ns=?1 AND name=?2",
+    [AE__SQL_PROJECTION_PUT] =
+        "INSERT INTO projections(ns, name, checkpoint) VALUES(?1, ?2, ?3)"
+        " ON CONFLICT(ns, name) DO UPDATE SET checkpoint=?3 RETURNING id",
+    [AE__SQL_ROW_PUT] = "INSERT OR REPLACE INTO rows VALUES(?1, ?2, ?3)",
+    [AE__SQL_ROW_DELETE] = "DELETE FROM rows WHERE projection=?1 AND key=?2",
+    [AE__SQL_ROWS] =
+        "SELECT key, value FROM rows WHERE projection=?1"
+        " AND key>=?2 ORDER BY key",
+};
+
+/* -- statements -- */
+
+sqlite3_stmt *ae__sql(ae__db *db, ae__statement statement) {
+  return db->statements[statement];
+}
+
+int ae__sql_done(sqlite3_stmt *statement) {
+  int code = sqlite3_step(statement);
+  sqlite3_reset(statement);
+  return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+int ae__sql_run(ae__db *db, ae__statement statement) {
+  return ae__sql_done(ae__sql(db, statement));
+}
+
+int ae__sql_fault(const char *name) {
+  switch (AE_FAULT(name)) {
+    case 0:
+      return SQLITE_OK;
+    case ENOSPC:
+    case EDQUOT:
+      return SQLITE_FULL;
+    case EACCES:
+    case EROFS:
+      return SQLITE_READONLY;
+    case EAGAIN:
+      return SQLITE_BUSY;
+    default:
+      return SQLITE_IOERR;
+  }
+}
+
+/* -- errors -- */
+
+static bool no_room(ae__db *db, int code) {
+  if ((code & 0xff) == SQLITE_FULL) return true;
+  if ((code & 0xff) != SQLITE_IOERR || !db->sqlite) return false;
+  int error = sqlite3_system_errno(db->sqlite);
+  return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+static const char *advice(int code) {
+  switch (code & 0xff) {
+    case SQLITE_NOTADB:
+      return "it is no SQLite database, or its start is damaged: name another "
+             "file, or put a backup in its place";
+    case SQLITE_CORRUPT:
+      return "it is damaged: keep a copy, and put a backup in its place";
+    case SQLITE_READONLY:
+    case SQLITE_PERM:
+    case SQLITE_AUTH:
+      return "it may not be written: see its permissions and its folder's";
+    case SQLITE_CANTOPEN:
+      return "see the permissions of the file and of its folder";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+      return "another program holds it: end that, then try again";
+    default:
+      return "see the system's log for errors of the disk";
+  }
+}
+
+ae_status ae__sql_error(ae__db *db, int code, const char *doing,
+                        ae_error *err) {
+  const char *cause = sqlite3_errstr(code);
+  if ((code & 0xff) == SQLITE_TOOBIG) {
+    ae_error_set(err, AE_TOO_LARGE, "%s %s: %s", doing, db->path, cause);
+    return AE_TOO_LARGE;
+  }
+  ae_status status = AE_STORE_UNAVAILABLE;
+  if (no_room(db, code)) {
+    status = AE_STORE_FULL;
+    ae_error_set(err, status,
+                 "%s %s: the disk is full; what was acknowledged is kept: make "
+                 "room, then try again",
+                 doing, db->path);
+    cause = "the disk is full";
+  } else {
+    ae_error_set(err, status, "%s %s: %s; %s", doing, db->path, cause,
+                 advice(code));
+  }
+  ae_error_cstr(err, "cause", cause);
+  return status;
+}
+
+static ae_status refuse(ae_error *err, const char *path, const char *cause,
+                        const char *mend) {
+  ae_error_set(err, AE_STORE_UNAVAILABLE, "%s cannot be opened: %s; %s", path,
+               cause, mend);
+  ae_error_cstr(err, "cause", cause);
+  return AE_STORE_UNAVAILABLE;
+}
+
+static ae_status refuse_errno(ae_error *err, const char *path, int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return refuse(err, path, "its folder is not there", "make it first");
+    case EACCES:
+    case EPERM:
+      return refuse(err, path, "permission denied",
+                    "see the permissions of the file and of its folder");
+    case EROFS:
+      return refuse(err, path, "its file system is read-only",
+                    "it can be read (state, events), not written");
+    case ENOSPC:
+    case EDQUOT:
+      refuse(err, path, "the disk is full", "make room");
+      if (err) err->status = AE_STORE_FULL;
+      return AE_STORE_FULL;
+    default:
+      return refuse(err, path, strerror(error), "see the system's log");
+  }
+}
+
+/* -- the writer's lock -- */
+
+static bool lock_take(int file, short kind) {
+  struct flock lock = {.l_type = kind, .l_whence = SEEK_SET, .l_len = 1};
+  return fcntl(file, F_OFD_SETLK, &lock) == 0;
+}
+
+static long lock_pid(int file) {
+  char text[32] = "";
+  ssize_t len = pread(file, text, sizeof text - 1, 0);
+  return len > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+/* Between taking the lock and writing its pid the holder's pid is not there
+ * yet; a pid of nobody is of a writer before it. */
+static long lock_holder(int file) {
+  long pid = 0;
+  for (int i = 0; i < 10000; i++) {
+    pid = lock_pid(file);
+    if (pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM)) break;
+    sched_yield();
+  }
+  return pid;
+}
+
+static ae_status lock_writer(ae__db *db, ae_error *err) {
+  char text[32];
+  char *name = sqlite3_mprintf("%s.lock", db->path);
+  db->lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  int error = errno;
+  sqlite3_free(name);
+  if (db->lock < 0) return refuse_errno(err, db->path, error);
+  if (!lock_take(db->lock, F_WRLCK)) {
+    if (errno != EAGAIN && errno != EACCES)
+      return refuse_errno(err, db->path, errno);
+    long pid = lock_holder(db->lock);
+    ae_error_set(err, AE_STORE_UNAVAILABLE,
+                 "%s has a writer already, the process %ld: end it, or ask it "
+                 "instead; readers may work beside it",
+                 db->path, pid);
+    ae_error_cstr(err, "cause", "another writer");
+    ae_error_uint(err, "pid", (uint64_t)pid);
+    return AE_STORE_UNAVAILABLE;
+  }
+  int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+  if (ftruncate(db->lock, 0) != 0 || pwrite(db->lock, text, (size_t)len, 0) < 0)
+    return refuse_errno(err, db->path, errno);
+  return AE_OK;
+}
+
+/* -- opening -- */
+
+static int pragma_int(ae__db *db, const char *text, int64_t *out) {
+  sqlite3_stmt *statement;
+  int code = sqlite3_prepare_v2(db->sqlite, text, -1, &statement, NULL);
+  if (code != SQLITE_OK) return code;
+  code = sqlite3_step(statement);
+  if (code == SQLITE_ROW) *out = sqlite3_column_int64(statement, 0);
+  sqlite3_finalize(statement);
+  return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+static int run_text(ae__db *db, const char *text) {
+  return sqlite3_exec(db->sqlite, text, NULL, NULL, NULL);
+}
+
+static int create(ae__db *db) {
+  char pragmas[128];
+  int code = run_text(db, "BEGIN IMMEDIATE");
+  if (code == SQLITE_OK) code = run_text(db, schema);
+  snprintf(pragmas, sizeof pragmas,
+           "PRAGMA application_id=%d; PRAGMA user_version=%d;",
+           AE__SQLITE_APPLICATION, AE__SQLITE_FORMAT);
+  if (code == SQLITE_OK) code = run_text(db, pragmas);
+  if (code == SQLITE_OK) code = ae__sql_fault("sqlite.create");
+  if (code == SQLITE_OK) code = run_text(db, "COMMIT");
+  return code;
+}
+
+/* The file's name outlives a power cut. */
+static int sync_folder(const char *path) {
+  ae_buf folder = {0};
+  const char *slash = strrchr(path, '/');
+  if (slash)
+    ae_buf_add(&folder, path, (size_t)(slash - path) + 1);
+  else
+    ae_buf_str(&folder, AE_STR("."));
+  int file = open(ae_buf_cstr(&folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  ae_buf_clear(&folder);
+  if (file < 0) return SQLITE_IOERR;
+  /* A file system that cannot do it says EINVAL. */
+  int code = fsync(file) == 0 || errno == EINVAL ? SQLITE_OK : SQLITE_IOERR;
+  close(file);
+  return code;
+}
+
+static bool has_wal(const ae__db *db) {
+  struct stat about;
+  char *name = sqlite3_mprintf("%s-wal", db->path);
+  bool there = stat(name, &about) == 0 && about.st_size > 0;
+  sqlite3_free(name);
+  return there;
+}
+
+/* What the file says it is. AE_OK: ours, or empty (`*fresh`). */
+static ae_status identify(ae__db *db, bool *fresh, ae_error *err) {
+  int64_t application = 0, format = 0, tables = 0, pages = 0, page = 0;
+  int code = pragma_int(db, "PRAGMA application_id", &application);
+  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA user_version", &format);
+  if (code == SQLITE_OK)
+    code = pragma_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
+  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA page_count", &pages);
+  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA page_size", &page);
+  if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
+  *fresh = application == 0 && format == 0 && tables == 0;
+  if (*fresh) return AE_OK;
+  if (application != AE__SQLITE_APPLICATION)
+    return refuse(err, db->path, "it is a database of another application",
+                  "name another file");
+  if (format > AE__SQLITE_FORMAT) {
+    char cause[96];
+    snprintf(cause, sizeof cause,
+             "its format %lld is newer than this aether's, %d",
+             (long long)format, AE__SQLITE_FORMAT);
+    return refuse(err, db->path, cause,
+                  "use the version that wrote it, or a newer one");
+  }
+  struct stat about;
+  if (!has_wal(db) && stat(db->path, &about) == 0 &&
+      about.st_size < pages * page)
+    return refuse(err, db->path, "it is cut short: damaged",
+                  "put a backup in its place");
+  return AE_OK;
+}
+
+static int on_wal(void *data, sqlite3 *sqlite, const char *name, int pages) {
+  ae__db *db = data;
+  (void)sqlite;
+  (void)name;
+  db->wal_pages = pages;
+  return SQLITE_OK;
+}
+
+static int prepare(ae__db *db) {
+  for (int i = 0; i < AE__SQL_STATEMENTS; i++) {
+    if (!texts[i] || db->statements[i]) continue;
+    int code =
+        sqlite3_prepare_v3(db->sqlite, texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+                           &db->statements[i], NULL);
+    if (code != SQLITE_OK) return code;
+  }
+  return SQLITE_OK;
+}
+
+static void unprepare(ae__db *db) {
+  for (int i = 0; i < AE__SQL_STATEMENTS; i++) {
+    sqlite3_finalize(db->statements[i]);
+    db->statements[i] = NULL;
+  }
+}
+
+static int attach(ae__db *db, int flags) {
+  const char *name = db->path;
+  char *uri = NULL;
+  if (db->immutable) {
+    ae_buf escaped = {0};
+    for (const char *at = db->path; *at; at++) {
+      if (strchr("%?#", *at))
+        ae_buf_printf(&escaped, "%%%02x", (unsigned char)*at);
+      else
+        ae_buf_byte(&escaped, (uint8_t)*at);
+    }
+    uri = sqlite3_mprintf("file:%s?immutable=1", ae_buf_cstr(&escaped));
+    ae_buf_clear(&escaped);
+    flags |= SQLITE_OPEN_URI;
+    name = uri;
+  }
+  int code = sqlite3_open_v2(
+      name, &db->sqlite, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+      NULL);
+  sqlite3_free(uri);
+  if (code != SQLITE_OK) return code;
+  sqlite3_busy_timeout(db->sqlite, 5000);
+  sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+  return run_text(db,
+                  "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+                  "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY;");
+}
+
+static void detach(ae__db *db) {
+  unprepare(db);
+  sqlite3_close(db->sqlite);
+  db->sqlite = NULL;
+}
+
+static ae_status open_writer(ae__db *db, ae_error *err) {
+  bool fresh;
+  char size[48];
+  ae_status status = lock_writer(db, err);
+  if (status != AE_OK) return status;
+  int code = attach(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
+  if (sqlite3_db_readonly(db->sqlite, "main") == 1)
+    return refuse_errno(err, db->path, EACCES);
+  snprintf(size, sizeof size, "PRAGMA page_size=%d", PAGE_SIZE);
+  code = run_text(db, size);
+  if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
+  status = identify(db, &fresh, err);
+  if (status != AE_OK) return status;
+  if (fresh) code = create(db);
+  /* FULL: the log of SQLite is synced before a commit is acknowledged. */
+  if (code == SQLITE_OK)
+    code = run_text(db,
+                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                    "PRAGMA wal_autocheckpoint=0; PRAGMA secure_delete=OFF;"
+                    "PRAGMA journal_size_limit=268435456;");
+  if (code == SQLITE_OK && fresh) code = sync_folder(db->path);
+  if (code != SQLITE_OK)
+    return ae__sql_error(db, code, fresh ? "create" : "open", err);
+  sqlite3_wal_hook(db->sqlite, on_wal, db);
+  return AE_OK;
+}
+
+/* In a folder that cannot be written SQLite can open the file only where its
+ * log and index files are there (a writer runs), or as immutable. The latter is
+ * right while nobody writes: ae__sql_stale sees to it. */
+static ae_status open_reader(ae__db *db, ae_error *err) {
+  bool fresh;
+  int64_t version;
+  int code = attach(db, SQLITE_OPEN_READONLY);
+  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA user_version", &version);
+  if (((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_READONLY) &&
+      !has_wal(db) && access(db->path, R_OK) == 0) {
+    detach(db);
+    db->immutable = true;
+    if (stat(db->path, &db->about) != 0)
+      return refuse_errno(err, db->path, errno);
+    code = attach(db, SQLITE_OPEN_READONLY);
+  }
+  if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
+  ae_status status = identify(db, &fresh, err);
+  if (status == AE_OK && fresh)
+    status = refuse(err, db->path, "nothing was ever stored in it",
+                    "run something that writes first");
+  return status;
+}
+
+ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
+                       ae_error *err) {
+  struct stat about;
+  int64_t page = 0;
+  db->lock = -1;
+  db->writer = mode == AE_STORE_WRITE;
+  db->path = ae_strdup(path);
+  if (stat(path, &about) == 0) {
+    if (S_ISDIR(about.st_mode))
+      return refuse(err, path, "it is a folder", "name a file in it");
+  } else if (errno != ENOENT || !db->writer) {
+    if (errno == ENOENT)
+      return refuse(err, path, "there is no such file",
+                    "see its name; a writer would make it");
+    return refuse_errno(err, path, errno);
+  }
+  ae_status status = db->writer ? open_writer(db, err) : open_reader(db, err);
+  if (status != AE_OK) return status;
+  int code = prepare(db);
+  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA page_size", &page);
+  if (code == SQLITE_OK) code = ae__sql_fault("sqlite.open");
+  if (code == SQLITE_OK) code = ae__index_load(db);
+  if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
+  db->page_size = (int)page;
+  return AE_OK;
+}
+
+bool ae__sql_stale(const ae__db *db) {
+  struct stat now;
+  if (!db->immutable) return false;
+  return has_wal(db) || stat(db->path, &now) != 0 ||
+         now.st_ino != db->about.st_ino || now.st_size != db->about.st_size ||
+         now.st_mtim.tv_sec != db->about.st_mtim.tv_sec ||
+         now.st_mtim.tv_nsec != db->about.st_mtim.tv_nsec;
+}
+
+int ae__sql_reopen(ae__db *db) {
+  detach(db);
+  db->immutable = !has_wal(db);
+  int code = stat(db->path, &db->about) == 0 ? SQLITE_OK : SQLITE_CANTOPEN;
+  if (code == SQLITE_OK) code = attach(db, SQLITE_OPEN_READONLY);
+  if (code == SQLITE_OK) code = prepare(db);
+  if (code == SQLITE_OK) code = ae__index_load(db);
+  return code;
+}
+
+void ae__sql_close(ae__db *db) {
+  detach(db);
+  if (db->lock >= 0) close(db->lock);
+  db->lock = -1;
+  ae__heads_clear(&db->heads);
+  ae__spaces_clear(db);
+  ae__tail_clear(&db->tail);
+  ae__tail_clear(&db->frozen);
+  ae_free(db->undo);
+  ae_free(db->walk);
+  ae_free(db->path);
+  ae_buf_clear(&db->scratch);
+}
