@@ -28,8 +28,11 @@ local function between_good(lines)
   for index, outcome in ipairs(result.outcomes) do
     assert.equal(index, outcome.line)
     if index % 2 == 0 then
-      assert.equal("accepted", outcome.status, "behind " .. lines[index / 2]
-        :sub(1, 100))
+      assert.equal(
+        "accepted",
+        outcome.status,
+        "behind " .. lines[index / 2]:sub(1, 100)
+      )
       assert.equal(index / 2, outcome.version)
     else
       of_lines[#of_lines + 1] = outcome
@@ -139,8 +142,10 @@ describe("aether exec #node", function()
       local at = lines[index] .. ": " .. json.encode(outcome)
       assert(outcome.status == "failed", at)
       local code = outcome.error.code
-      assert(code == codes[index] or code == "invalid_name"
-        or code == "malformed", at)
+      assert(
+        code == codes[index] or code == "invalid_name" or code == "malformed",
+        at
+      )
     end
   end)
 
@@ -174,13 +179,20 @@ describe("aether exec #node", function()
 
   it("keeps numbers exact to 64 bits", function()
     local numbers = {
-      "0", "-1", "9007199254740993", "9223372036854775807",
-      "-9223372036854775808", "18446744073709551615",
+      "0",
+      "-1",
+      "9007199254740993",
+      "9223372036854775807",
+      "-9223372036854775808",
+      "18446744073709551615",
     }
     local lines = {}
     for index, number in ipairs(numbers) do
-      lines[index] = '{"actor":"cell/counter/n' .. index
-        .. '","command":"add","data":{"n":0,"text":' .. number .. "}}"
+      lines[index] = '{"actor":"cell/counter/n'
+        .. index
+        .. '","command":"add","data":{"n":0,"text":'
+        .. number
+        .. "}}"
     end
     local _, result = between_good(lines)
     for _, number in ipairs(numbers) do
@@ -189,11 +201,14 @@ describe("aether exec #node", function()
   end)
 
   it("refuses numbers beyond", function()
-    for _, outcome in ipairs((between_good({
-      '{"actor":"cell/counter/a","command":"add","data":{"n":1e999}}',
-      '{"actor":"cell/counter/a","command":"add","data":{"n":'
-        .. ("9"):rep(100000) .. "}}",
-    }))) do
+    for _, outcome in
+      ipairs((between_good({
+        '{"actor":"cell/counter/a","command":"add","data":{"n":1e999}}',
+        '{"actor":"cell/counter/a","command":"add","data":{"n":' .. ("9"):rep(
+          100000
+        ) .. "}}",
+      })))
+    do
       assert(outcome.status == "failed", json.encode(outcome):sub(1, 300))
     end
   end)
@@ -263,15 +278,21 @@ describe("aether exec #node", function()
     program.write(folder .. "/lines", counter.lines(50000, 11))
     local store = "sqlite:" .. folder .. "/events.db"
     local result = program.run({
-      "sh", "-c",
+      "sh",
+      "-c",
       '"$1" -C "$2" exec --store "$3" "$2/lines" 2>"$2/err" | head -n 5',
-      "sh", program.aether, folder, store,
+      "sh",
+      program.aether,
+      folder,
+      store,
     })
     assert.is_nil(result.signal)
     local printed = counter.documents(result.out)
     assert.equal(5, #printed)
-    assert(not program.read(folder .. "/err"):find("rror.*\n.*rror.*\n.*rror"),
-      program.read(folder .. "/err"):sub(1, 2000))
+    assert(
+      not program.read(folder .. "/err"):find("rror.*\n.*rror.*\n.*rror"),
+      program.read(folder .. "/err"):sub(1, 2000)
+    )
     local stored = counter.by_version(counter.events(folder, store).events)
     for _, outcome in ipairs(printed) do
       assert(stored[outcome.actor:match("[^/]*$")][outcome.version])
@@ -279,9 +300,13 @@ describe("aether exec #node", function()
     -- The same for what only reads.
     for _, words in ipairs({ "events cell --json", "events cell" }) do
       result = program.run({
-        "sh", "-c",
+        "sh",
+        "-c",
         '"$1" -C "$2" ' .. words .. ' --store "$3" 2>"$2/err" | head -n 2',
-        "sh", program.aether, folder, store,
+        "sh",
+        program.aether,
+        folder,
+        store,
       })
       assert.is_nil(result.signal)
       assert(#program.read(folder .. "/err") < 300)
@@ -296,12 +321,17 @@ describe("aether exec #node", function()
       "config",
     }) do
       local result = program.run({
-        "sh", "-c",
+        "sh",
+        "-c",
         '"$1" -C "$2" ' .. words .. " >/dev/full",
-        "sh", program.aether, folder,
+        "sh",
+        program.aether,
+        folder,
       })
-      assert(result.status == 3, words .. ": " .. tostring(result.status)
-        .. result.err)
+      assert(
+        result.status == 3,
+        words .. ": " .. tostring(result.status) .. result.err
+      )
       assert.matches("[Nn]o space", result.err)
     end
   end)
@@ -309,9 +339,12 @@ describe("aether exec #node", function()
   it("runs with standard streams closed", function()
     for _, closed in ipairs({ "<&-", ">&-", "2>&-", "<&- >&- 2>&-" }) do
       local result = program.run({
-        "sh", "-c",
+        "sh",
+        "-c",
         '"$1" -C "$2" exec --store "sqlite:$2/closed.db" - ' .. closed,
-        "sh", program.aether, folder,
+        "sh",
+        program.aether,
+        folder,
       }, { stdin = counter.lines(100, 3, closed), seconds = 20 })
       assert.is_nil(result.signal, closed)
       assert(result.status <= 3, closed .. ": " .. tostring(result.status))
@@ -325,7 +358,12 @@ describe("aether exec #node", function()
   it("says which file it cannot read", function()
     for _, name in ipairs({ "nowhere.ndjson", "cell", "" }) do
       local result = program.run_aether({
-        "-C", folder, "exec", "--store", "memory", folder .. "/" .. name,
+        "-C",
+        folder,
+        "exec",
+        "--store",
+        "memory",
+        folder .. "/" .. name,
       })
       assert.equal(3, result.status)
       assert.matches(folder .. "/" .. name, result.err, 1, true)

@@ -100,24 +100,26 @@ local function edit(folder, block)
   for name in block.before:gmatch("`([^`]*)`") do
     names[#names + 1] = name
   end
-  return names, function(file, line)
-    local path = folder .. "/" .. file
-    local text = "\n" .. program.read(path)
-    local at, from = nil, 1
-    while true do
-      local found = text:find("\n" .. line .. "\n", from, true)
-      if not found then
-        break
+  return names,
+    function(file, line)
+      local path = folder .. "/" .. file
+      local text = "\n" .. program.read(path)
+      local at, from = nil, 1
+      while true do
+        local found = text:find("\n" .. line .. "\n", from, true)
+        if not found then
+          break
+        end
+        at, from = found, found + 1
       end
-      at, from = found, found + 1
+      assert(at, ("%s has no line %q"):format(file, line))
+      program.write(
+        path,
+        (text:sub(1, at) .. table.concat(block.lines, "\n") .. "\n" .. text:sub(
+          at + 1
+        )):sub(2)
+      )
     end
-    assert(at, ("%s has no line %q"):format(file, line))
-    program.write(
-      path,
-      (text:sub(1, at) .. table.concat(block.lines, "\n") .. "\n"
-        .. text:sub(at + 1)):sub(2)
-    )
-  end
 end
 
 describe("the README #node", function()
@@ -161,13 +163,17 @@ describe("the README #node", function()
   it("names commands, folders and files that are there", function()
     local readme = program.read("README.md")
     for path in readme:gmatch("`(%l+/[%w_/.-]+)`") do
-      if not path:match("^myapp/") and not path:match("^data/")
-        and not path:match("^build/") then
+      if
+        not path:match("^myapp/")
+        and not path:match("^data/")
+        and not path:match("^build/")
+      then
         assert(
           program.run({ "test", "-e", path }).status == 0
             or program.exists("runtime/" .. path)
             or program.run({ "test", "-e", "runtime/" .. path }).status == 0
-            or program.run({ "test", "-e", "runtime/test/" .. path }).status == 0,
+            or program.run({ "test", "-e", "runtime/test/" .. path }).status
+              == 0,
           "the README names " .. path
         )
       end

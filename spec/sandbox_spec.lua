@@ -627,7 +627,6 @@ local function failed(outcome)
     or not failures[outcome.error.code] and "another code"
 end
 
-
 -- Walks everything a module can reach, and reports what has no business
 -- there: functions by forbidden names, and shared tables that can be written.
 local crawler = [[

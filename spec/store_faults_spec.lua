@@ -11,8 +11,10 @@ local folder, file, store
 
 local function check_clear(result, what)
   local said = what .. " said: " .. result.err:sub(-2000)
-  assert(result.signal == nil, ("%s died of signal %s; %s"):format(
-    what, tostring(result.signal), said))
+  assert(
+    result.signal == nil,
+    ("%s died of signal %s; %s"):format(what, tostring(result.signal), said)
+  )
   assert(result.status <= 3, said)
   if result.status ~= 0 then
     assert(#result.err + #result.out > 20, "no message; " .. said)
@@ -343,11 +345,8 @@ describe("the store #node", function()
       ":memory:",
     }) do
       local path = folder .. "/" .. name
-      local result = counter.exec(
-        folder,
-        "sqlite:" .. path,
-        counter.add("a", 1) .. "\n"
-      )
+      local result =
+        counter.exec(folder, "sqlite:" .. path, counter.add("a", 1) .. "\n")
       assert(result.status == 0, name .. ": " .. result.err)
       assert(program.exists(path), name .. " is not there")
       assert.equal(1, #counter.events(folder, "sqlite:" .. path).events)
@@ -361,7 +360,13 @@ describe("the store #node", function()
     local function look(what)
       local at = ("%s, AETHER_SEED=%d"):format(what, seed)
       local result = program.run_aether({
-        "-C", folder, "events", "cell", "--store", store, "--json",
+        "-C",
+        folder,
+        "events",
+        "cell",
+        "--store",
+        store,
+        "--json",
       }, { seconds = 20 })
       check_clear(result, at)
       local shown = 0
@@ -372,25 +377,37 @@ describe("the store #node", function()
         end
       end
       if shown < truth.count and result.status == 0 then
-        error(("%s: %d of %d events, and not a word of it"):format(
-          at, shown, truth.count))
+        error(
+          ("%s: %d of %d events, and not a word of it"):format(
+            at,
+            shown,
+            truth.count
+          )
+        )
       end
       return result, shown
     end
 
     local function write_on(what)
       local at = ("%s, AETHER_SEED=%d"):format(what, seed)
-      local result = counter.exec(folder, store, table.concat({
-        counter.add("c1", 1, "new-1"),
-        counter.add("fresh", 1, "new-2"),
-        "",
-      }, "\n"), { seconds = 20 })
+      local result = counter.exec(
+        folder,
+        store,
+        table.concat({
+          counter.add("c1", 1, "new-1"),
+          counter.add("fresh", 1, "new-2"),
+          "",
+        }, "\n"),
+        { seconds = 20 }
+      )
       check_clear(result, at .. ", exec")
       for _, outcome in ipairs(result.outcomes) do
         if outcome.status == "accepted" and outcome.id == "new-1" then
           -- Accepted behind what was there, or not at all.
-          assert(outcome.version == truth.versions.c1 + 1,
-            ("%s: a fork at version %s"):format(at, outcome.version))
+          assert(
+            outcome.version == truth.versions.c1 + 1,
+            ("%s: a fork at version %s"):format(at, outcome.version)
+          )
         end
       end
     end
@@ -438,8 +455,11 @@ describe("the store #node", function()
         local byte = original:byte(at)
         local flipped = math.floor(byte / bit) % 2 == 0 and byte + bit
           or byte - bit
-        restore(original:sub(1, at - 1)
-          .. string.char(flipped) .. original:sub(at + 1))
+        restore(
+          original:sub(1, at - 1)
+            .. string.char(flipped)
+            .. original:sub(at + 1)
+        )
         local what = ("bit %d of byte %d flipped"):format(bit, at - 1)
         look(what)
         write_on(what)
@@ -451,8 +471,11 @@ describe("the store #node", function()
         local page = math.random(1, #original / 4096 - 1)
         local bytes = round % 2 == 0 and ("\0"):rep(4096)
           or ("\27\255x\1"):rep(1024)
-        restore(original:sub(1, page * 4096)
-          .. bytes .. original:sub(page * 4096 + 4097))
+        restore(
+          original:sub(1, page * 4096)
+            .. bytes
+            .. original:sub(page * 4096 + 4097)
+        )
         look("page " .. page .. " lost")
         write_on("page " .. page .. " lost")
       end

@@ -109,6 +109,26 @@ describe("upcast.bring", function()
     )
   end)
 
+  it(
+    "takes a step of a type that states its revision, or none at all",
+    function()
+      local function same(data)
+        return data
+      end
+      local name, _, revision = upcast.bring(
+        { revision = { A = 2 }, upcast = { A = { same } } },
+        "A",
+        1,
+        {}
+      )
+      assert.equal("A", name)
+      assert.equal(2, revision)
+      assert.equal(1, upcast.current({}, "A"))
+      assert.equal(1, upcast.current({ revision = { B = 2 } }, "A"))
+      assert.equal(2, upcast.current({ revision = { A = 2 } }, "A"))
+    end
+  )
+
   it("refuses a name that is none", function()
     local broken = {
       upcast = {

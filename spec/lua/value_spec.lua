@@ -111,6 +111,9 @@ describe("value.equal", function()
     assert.is_false(value.equal(-1, 18446744073709551615ULL))
     assert.is_false(value.equal(9223372036854775807LL, 2 ^ 63))
     assert.is_true(value.equal(9223372036854775808ULL, 2 ^ 63))
+    assert.is_true(value.equal(-9223372036854775807LL - 1, -2 ^ 63))
+    assert.is_false(value.equal(18446744073709551615ULL, 2 ^ 64))
+    assert.is_false(value.equal(math.huge, 1LL))
     assert.is_false(value.equal(5LL, "5"))
     assert.is_false(value.equal(0 / 0, 0LL))
   end)
@@ -129,6 +132,7 @@ describe("value.less", function()
     local rising = {
       -math.huge,
       -2 ^ 63 - 2 ^ 12,
+      -2 ^ 63,
       -9223372036854775807LL,
       -1.5,
       -1LL,
@@ -154,6 +158,23 @@ describe("value.less", function()
           value.show(a) .. " < " .. value.show(b)
         )
       end
+    end
+  end)
+end)
+
+describe("numbers that can be stored", function()
+  it("are integers to ±2^53 and 64-bit ones, or finite", function()
+    for _, v in ipairs { 0, -1, 2 ^ 53, -2 ^ 53, 5LL, 18446744073709551615ULL } do
+      assert.is_true(value.is_integer(v))
+      assert.is_true(value.is_number(v))
+    end
+    for _, v in ipairs { 1.5, 2 ^ 53 + 2, -2 ^ 53 - 2, -2 ^ 70 } do
+      assert.is_false(value.is_integer(v))
+      assert.is_true(value.is_number(v))
+    end
+    for _, v in ipairs { 0 / 0, math.huge, -math.huge, "1", true, {}, null, 1i } do
+      assert.is_false(value.is_integer(v))
+      assert.is_false(value.is_number(v))
     end
   end)
 end)
@@ -206,6 +227,7 @@ describe("value.check", function()
   end)
 
   it("refuses odd keys", function()
+    assert.is_true(value.check { [2 ^ 53] = 1, [-2 ^ 53] = 2 })
     assert.equal("[1.5]: has a key that is no integer", problem { [1.5] = 1 })
     assert.equal(
       "[18014398509481984]: has a key that is no integer",
@@ -272,6 +294,10 @@ describe("value.show", function()
     assert.equal("0.30000000000000004", value.show(0.1 + 0.2))
     assert.equal("1e+300", value.show(1e300))
     assert.equal("nan", value.show(0 / 0))
+    assert.equal("inf", value.show(math.huge))
+    assert.equal("9.223372036854776e+18", value.show(2 ^ 63))
+    assert.equal("-9.223372036854776e+18", value.show(-2 ^ 63))
+    assert.equal("-9007199254740992", value.show(-2 ^ 53))
     assert.equal("-inf", value.show(-math.huge))
   end)
 

@@ -77,10 +77,8 @@ end
 function counter.exec(folder, store, lines, options)
   options = options or {}
   options.stdin = lines
-  local result = program.run_aether(
-    { "-C", folder, "exec", "--store", store, "-" },
-    options
-  )
+  local result =
+    program.run_aether({ "-C", folder, "exec", "--store", store, "-" }, options)
   result.outcomes = counter.documents(result.out)
   return result
 end
