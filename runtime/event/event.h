@@ -29,13 +29,13 @@
 
 /* A command as its commit keeps it. Slices live as long as the record. */
 typedef struct ae_commit_command {
-  uint32_t events;   /* how many of the commit's events are its */
-  uint32_t delay;    /* µs behind the commit's time */
-  ae_str id;         /* ptr NULL: none */
-  uint64_t digest;   /* of name and canonical data; 0 without an id */
-  ae_str reason;     /* ptr NULL: accepted; else why decide said no */
-  ae_str details;    /* one msgpack value, or len 0 */
-  ae_str metadata;   /* one msgpack map, or len 0: goes on to its events */
+  uint32_t events; /* how many of the commit's events are its */
+  uint32_t delay;  /* µs behind the commit's time */
+  ae_str id;       /* ptr NULL: none */
+  uint64_t digest; /* of name and canonical data; 0 without an id */
+  ae_str reason;   /* ptr NULL: accepted; else why decide said no */
+  ae_str details;  /* one msgpack value, or len 0 */
+  ae_str metadata; /* one msgpack map, or len 0: goes on to its events */
 } ae_commit_command;
 
 /* What a record's header says. */
@@ -60,13 +60,13 @@ typedef struct ae_event {
   ae_str type;
   uint64_t revision;
   uint64_t version;
-  uint64_t position;   /* of its commit; 0 while not stored */
-  uint32_t index;      /* within its commit, from 0: cursor POSITION.INDEX */
-  int64_t time;        /* µs since 1970 UTC */
-  ae_str data;         /* one msgpack map */
-  ae_str metadata;     /* the event's own: one msgpack map, or len 0 */
+  uint64_t position; /* of its commit; 0 while not stored */
+  uint32_t index;    /* within its commit, from 0: cursor POSITION.INDEX */
+  int64_t time;      /* µs since 1970 UTC */
+  ae_str data;       /* one msgpack map */
+  ae_str metadata;   /* the event's own: one msgpack map, or len 0 */
   ae_str command_metadata; /* its command's: one msgpack map, or len 0 */
-  ae_str command_id;   /* ptr NULL: none */
+  ae_str command_id;       /* ptr NULL: none */
   ae_str module_revision;
   ae_str node;
   uint64_t epoch;
@@ -94,8 +94,8 @@ typedef struct ae_commit_cursor {
   ae_unpack commands;
   ae_unpack events;
   uint32_t commands_left;
-  uint32_t index;        /* of the next event */
-  uint32_t of_command;   /* events that the present command still has */
+  uint32_t index;      /* of the next event */
+  uint32_t of_command; /* events that the present command still has */
   ae_commit_command command;
 } ae_commit_cursor;
 void ae_commit_walk(ae_commit_cursor *cursor, const ae_commit *commit,

@@ -17,13 +17,13 @@ typedef struct ae_task {
 
 typedef struct ae_loop {
   uv_loop_t uv;
-  uv_async_t wake;              /* one for all other threads */
-  uv_idle_t idle;               /* active while `now` holds something */
-  uv_check_t check;             /* runs what was deferred */
-  _Atomic(ae_task *) posted;    /* from other threads, newest first */
-  ae_task *deferred_first;      /* from this thread, oldest first */
+  uv_async_t wake;           /* one for all other threads */
+  uv_idle_t idle;            /* active while `now` holds something */
+  uv_check_t check;          /* runs what was deferred */
+  _Atomic(ae_task *) posted; /* from other threads, newest first */
+  ae_task *deferred_first;   /* from this thread, oldest first */
   ae_task **deferred_last;
-  unsigned pending;             /* see ae_loop_hold */
+  unsigned pending; /* see ae_loop_hold */
 } ae_loop;
 
 ae_status ae_loop_init(ae_loop *loop, ae_error *err);
