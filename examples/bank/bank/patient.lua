@@ -16,7 +16,9 @@ function patient.retry(conflict, ctx)
     return nil, "expected_version" -- whoever names a version wants no other
   elseif conflict.attempt > 5 then
     return nil, "too_many_conflicts"
-  elseif conflict.command.name == "deposit" and only_deposits(conflict.events) then
+  elseif
+    conflict.command.name == "deposit" and only_deposits(conflict.events)
+  then
     return 0
   end
   return 10 * 2 ^ conflict.attempt + ctx.random(0, 10)

@@ -63,7 +63,10 @@ describe("an account", function()
   end)
 
   it("reads deposits of the time when they were in euros", function()
-    given(opened, event("Deposited", { euros = 3 }, { revision = 1 }))
-      :state({ open = true, owner = "Ada", balance = 300 })
+    given(opened, event("Deposited", { euros = 3 }, { revision = 1 })):state({
+      open = true,
+      owner = "Ada",
+      balance = 300,
+    })
   end)
 end)

@@ -133,14 +133,11 @@ describe("a log of dpkg", function()
       local actor, command, data = at(11)
       assert.equal("packages/package/nginx:amd64", actor)
       assert.equal("settle_conffile", command)
-      assert.same(
-        {
-          at = "2026-01-02 03:04:07",
-          file = "/etc/nginx/sites/my site",
-          decision = "keep",
-        },
-        data
-      )
+      assert.same({
+        at = "2026-01-02 03:04:07",
+        file = "/etc/nginx/sites/my site",
+        decision = "keep",
+      }, data)
       assert.equal("packages/machine/this", (at(14)))
     end
   )
@@ -238,13 +235,10 @@ gone amd64  not-installed
       "nano:amd64: Aether has installed 7.2-1, dpkg-query says config-files 7.2-1",
     }, differences)
     assert.equal(2, agreed)
-    assert.same(
-      {
-        "busy:all: installed 1, in upgrade",
-        "libc6:amd64: half-configured 2.36-9",
-      },
-      unsettled
-    )
+    assert.same({
+      "busy:all: installed 1, in upgrade",
+      "libc6:amd64: half-configured 2.36-9",
+    }, unsettled)
   end)
 end)
 
