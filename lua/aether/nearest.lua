@@ -41,7 +41,9 @@ end
 ---@return string|nil
 function nearest.find(word, names)
   local found
-  local least = math.max(1, math.floor(math.min(#word, LONGEST) / 3)) + 1
+  local length = math.min(#word, LONGEST)
+  -- A third of the letters may differ, one at least, but never all.
+  local least = math.min(math.max(1, math.floor(length / 3)) + 1, length)
   local lower = word:lower()
   for _, name in ipairs(names) do
     if type(name) == "string" then

@@ -5,7 +5,8 @@ local value = require("aether.value")
 local show = value.show
 local is_integer, is_number = value.is_integer, value.is_number
 
--- Each answers true, or nil, path from the value on, expected, got.
+-- Each answers true, or nil, path from the value on, expected, got; they read
+-- well as "PATH must be EXPECTED; got GOT".
 local checks = {}
 
 local function run(description, v)
@@ -73,6 +74,9 @@ end
 
 local function length_text(noun, unit, description)
   local low, high = description.min_length, description.max_length
+  if (high or low) == 1 then
+    unit = unit:gsub("s$", "")
+  end
   if low and high then
     return ("%s of %d to %d %s"):format(noun, low, high, unit)
   elseif low then
@@ -197,8 +201,11 @@ local function unknown_field(fields, v)
   for _, key in ipairs(value.keys(v)) do
     if fields[key] == nil then
       local names = nearest.names(fields)
-      local expected = #names == 0 and "no fields"
-        or "no field but " .. table.concat(names, ", ")
+      local expected = "left out: there are no fields"
+      if #names > 0 then
+        expected = (#names == 1 and "the field " or "one of the fields ")
+          .. table.concat(names, ", ")
+      end
       local near = type(key) == "string" and nearest.find(key, names)
       return nil,
         value.path("", key),

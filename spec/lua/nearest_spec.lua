@@ -46,6 +46,8 @@ describe("nearest", function()
     assert.equal("withdraw", nearest.find("withdrew", names))
     assert.is_nil(nearest.find("transfer", names))
     assert.is_nil(nearest.find("x", {}))
+    assert.is_nil(nearest.find("x", { "y", "z" }))
+    assert.equal("xy", nearest.find("xz", { "xy", "yy" }))
   end)
 
   it("gives the same answer for names that are equally near", function()

@@ -231,15 +231,19 @@ describe("schema.check", function()
     local d =
       { amount = schema.integer(), to = schema.optional(schema.string()) }
     assert.equal(
-      'amuont | no field but amount, to | an unknown field; did you mean "amount"?',
+      'amuont | one of the fields amount, to | an unknown field; did you mean "amount"?',
       refused(d, { amuont = 5 })
     )
     assert.equal(
-      "speed | no field but amount, to | an unknown field",
+      "speed | one of the fields amount, to | an unknown field",
       refused(d, { amount = 5, speed = 1 })
     )
     assert.equal(
-      "a | no fields | an unknown field",
+      'b | the field a | an unknown field; did you mean "a"?',
+      refused({ a = schema.any() }, { a = 1, b = 1 })
+    )
+    assert.equal(
+      "a | left out: there are no fields | an unknown field",
       refused({}, { b = 1, a = 1 })
     )
     assert.equal("amount | an integer | nothing", refused(d, { speed = 5 }))
@@ -277,9 +281,9 @@ describe("schema.check", function()
       refused(d, { l = { { a = 1 }, 1, { a = 1 } } })
     )
     local m = { m = schema.map(schema.integer(), { min_length = 1 }) }
-    assert.equal("m | a map of at least 1 keys | {}", refused(m, { m = {} }))
+    assert.equal("m | a map of at least 1 key | {}", refused(m, { m = {} }))
     assert.equal(
-      "m | a map of at least 1 keys | { 5 }",
+      "m | a map of at least 1 key | { 5 }",
       refused(m, { m = { 5 } })
     )
     assert.equal(
