@@ -239,7 +239,7 @@ describe("schema.check", function()
       refused(d, { amount = 5, speed = 1 })
     )
     assert.equal(
-      'b | the field a | an unknown field; did you mean "a"?',
+      "b | the field a | an unknown field",
       refused({ a = schema.any() }, { a = 1, b = 1 })
     )
     assert.equal(
