@@ -137,7 +137,11 @@ static ae_status take_file(loading *load, ae_error *err) {
   }
   config->file = file;
   ae_status status = ae_script_settings(file, &load->settings, err);
-  if (status != AE_OK) return status;
+  if (status != AE_OK) {
+    if (err && !strstr(ae_error_text(err), "aether.lua"))
+      ae_error_add(err, " (loading %s)", file);
+    return status;
+  }
   ae__shape top = {.key = "", .kind = AE__RECORD, .fields = ae__settings};
   ae_error why = {0};
   ae_str all = ae_buf_view(&load->settings);
