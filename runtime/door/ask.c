@@ -96,8 +96,9 @@ static ae_status fill(ae_str fields[KEY_COUNT], ae_command *command,
     return wrong(err, KEY_actor, "a text: \"NAMESPACE/TYPE/ID\"");
   ae_status status = ae_ref_parse(asked->actor, &command->ref, err);
   if (status != AE_OK) return status;
-  if (!asked->command.ptr || asked->command.len == 0)
-    return wrong(err, KEY_command, "a text: the command's name");
+  if (!asked->command.ptr || asked->command.len == 0 ||
+      asked->command.len > AE_ID_MAX)
+    return wrong(err, KEY_command, "the command's name, 1 to 255 bytes");
   command->name = asked->command;
   command->data = (ae_str){empty_map, 1};
   if (fields[KEY_data].ptr) {

@@ -113,7 +113,7 @@ int ae__bench_run(const ae__args *args) {
   if (status == AE_OK)
     status = ae__args_uint(args, "actors", 1, 1000000, 10000, &actors, &err);
   if (status == AE_OK) status = read_seconds(args, &options.seconds, &err);
-  if (status != AE_OK) return ae__fail(args, &err);
+  if (status != AE_OK) return ae__complain(args, &err);
   if (!options.store) options.store = "sqlite";
   options.in_flight = (uint32_t)in_flight;
   options.actors = (uint32_t)actors;
@@ -121,5 +121,5 @@ int ae__bench_run(const ae__args *args) {
   status = which == 0   ? ae_bench_commands(&options, on_run, &b, &err)
            : which == 1 ? ae_bench_replay(&options, on_run, &b, &err)
                         : ae_bench_limit(&options, on_run, &b, &err);
-  return status == AE_OK ? 0 : ae__fail(args, &err);
+  return status == AE_OK ? 0 : ae__complain(args, &err);
 }

@@ -85,7 +85,7 @@ static void node_closed(void *data) {
 static void on_done(ae_check *check, ae_status status, const ae_error *err) {
   checking *c = check->data;
   ae__progress_end(&c->progress);
-  if (status != AE_OK) c->exit = ae__fail_with(c->args, status, err);
+  if (status != AE_OK) c->exit = ae__complain_of(c->args, status, err);
   c->replayed = true;
   ae_node_close(c->node, node_closed, NULL);
 }
@@ -108,7 +108,7 @@ static bool open_node(checking *c, ae_error *err) {
   ae_status status = ae_node_open(&c->loop, &options, &c->node, err);
   if (status != AE_OK) {
     /* What is wrong with modules has been printed; all else has not. */
-    if (c->mistakes == 0) c->exit = ae__fail(c->args, err);
+    if (c->mistakes == 0) c->exit = ae__complain(c->args, err);
     return false;
   }
   c->modules = ae_node_module_count(c->node);
@@ -117,7 +117,7 @@ static bool open_node(checking *c, ae_error *err) {
     return false;
   }
   if (ae_node_open_store(c->node, AE_STORE_READ, err) == AE_OK) return true;
-  c->exit = ae__fail(c->args, err);
+  c->exit = ae__complain(c->args, err);
   ae_node_close(c->node, node_closed, NULL);
   return false;
 }
@@ -131,7 +131,7 @@ static void replay(checking *c, ae_error *err) {
   c->check.done = on_done;
   c->check.data = c;
   if (ae_check_start(c->node, &c->check, err) == AE_OK) return;
-  c->exit = ae__fail(c->args, err);
+  c->exit = ae__complain(c->args, err);
   ae_node_close(c->node, node_closed, NULL);
 }
 
@@ -166,13 +166,13 @@ int ae__check_run(const ae__args *args) {
   if (status != AE_OK) {
     /* A wrong aether.lua is a mistake of the app like any other. */
     if (status == AE_USAGE || !c.config.file) {
-      c.exit = ae__fail(args, &err);
+      c.exit = ae__complain(args, &err);
     } else {
       print_mistake(&c, &err, (ae_str){0}, (ae_str){0});
       summarize(&c);
     }
   } else if (ae_loop_init(&c.loop, &err) != AE_OK) {
-    c.exit = ae__fail(args, &err);
+    c.exit = ae__complain(args, &err);
   } else {
     if (open_node(&c, &err)) replay(&c, &err);
     ae_loop_run(&c.loop);

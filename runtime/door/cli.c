@@ -49,9 +49,9 @@ static int run(const ae__subcommand *one, const char *app, int argc,
   int exit = 0;
   if (app && one->flags[0].letter != 'C') {
     ae_error_set(&err, AE_USAGE, "`aether %s` takes no -C", one->name);
-    exit = ae__fail(NULL, &err);
+    exit = ae__complain(NULL, &err);
   } else if (ae__args_parse(&args, argc, argv, &help, &err) != AE_OK) {
-    exit = ae__fail(&args, &err);
+    exit = ae__complain(&args, &err);
   } else if (help) {
     ae__help_one(stdout, one);
   } else {

@@ -74,7 +74,7 @@ int ae__config_run(const ae__args *args) {
   ae_error err = {0};
   int exit = 0;
   if (ae__args_config(args, &config, &err) != AE_OK)
-    exit = ae__fail(args, &err);
+    exit = ae__complain(args, &err);
   else if (ae__args_json(args))
     print_json(&config);
   else

@@ -46,12 +46,12 @@ static void end(events *e) {
 }
 
 static void fail(events *e, ae_error *err) {
-  int exit = ae__fail(e->session.args, err);
+  int exit = ae__complain(e->session.args, err);
   if (exit > e->exit) e->exit = exit;
 }
 
 static void fail_with(events *e, ae_status status, const ae_error *err) {
-  int exit = ae__fail_with(e->session.args, status, err);
+  int exit = ae__complain_of(e->session.args, status, err);
   if (exit > e->exit) e->exit = exit;
 }
 
@@ -245,7 +245,7 @@ int ae__events_run(const ae__args *args) {
                                 : ae_namespace_check(of, &err);
   if (status == AE_OK)
     status = read_after(&e, ae__args_get(args, "after"), &err);
-  if (status != AE_OK) return ae__fail(args, &err);
+  if (status != AE_OK) return ae__complain(args, &err);
   int exit = ae__session_open(&e.session, args, AE__READ_EVENTS);
   if (exit != 0) return exit;
   watch(&e, &e.interrupt, SIGINT);

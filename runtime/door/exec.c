@@ -357,7 +357,7 @@ int ae__exec_run(const ae__args *args) {
   ae_status status =
       ae__args_uint(args, "in-flight", 1, 65536, 1024, &limit, &err);
   if (status == AE_OK) status = ae__lines_open(&e.lines, args->rest[0], &err);
-  if (status != AE_OK) return ae__fail(args, &err);
+  if (status != AE_OK) return ae__complain(args, &err);
   e.limit = (size_t)limit;
   int exit = ae__session_open(&e.session, args, AE__RUN_COMMANDS);
   if (exit != 0) {

@@ -210,7 +210,7 @@ int ae__new_run(const ae__args *args) {
   ae_status status = dir[0] ? make_empty(dir, &err)
                             : ae_error_set(&err, AE_USAGE, "DIR is empty");
   if (status == AE_OK) status = fill(dir, &err);
-  if (status != AE_OK) return ae__fail(args, &err);
+  if (status != AE_OK) return ae__complain(args, &err);
   ae_buf shown = {0};
   quote(dir, &shown);
   const char *name = ae_buf_cstr(&shown);

@@ -64,7 +64,7 @@ static void on_done(ae_history *history, ae_status status, uint64_t version,
   (void)version;
   if (status != AE_OK && !r->lost) {
     fflush(stdout);
-    r->exit = ae__fail_with(r->session.args, status, err);
+    r->exit = ae__complain_of(r->session.args, status, err);
   } else if (!r->lost && r->events == 0) {
     ae__say("%s has no events", r->session.args->rest[0]);
   }
@@ -79,11 +79,11 @@ int ae__replay_run(const ae__args *args) {
   r.history.data = &r;
   r.history.module = ae__args_get(args, "module");
   if (ae_ref_parse(ae_str_of(args->rest[0]), &r.history.ref, &err) != AE_OK)
-    return ae__fail(args, &err);
+    return ae__complain(args, &err);
   int exit = ae__session_open(&r.session, args, AE__READ_ACTORS);
   if (exit != 0) return exit;
   if (ae_history_start(r.session.node, &r.history, &err) != AE_OK) {
-    r.exit = ae__fail(args, &err);
+    r.exit = ae__complain(args, &err);
     ae__session_end(&r.session);
   }
   ae__session_run(&r.session);

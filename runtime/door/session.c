@@ -18,7 +18,7 @@ int ae__session_open(ae__session *session, const ae__args *args,
   if (status == AE_OK) status = ae_loop_init(&session->loop, err);
   if (status != AE_OK) {
     ae_config_clear(&session->config);
-    return ae__fail(args, err);
+    return ae__complain(args, err);
   }
   const ae_node_options options = {
       .config = &session->config,
@@ -28,7 +28,7 @@ int ae__session_open(ae__session *session, const ae__args *args,
   };
   status = ae_node_open(&session->loop, &options, &session->node, err);
   if (status != AE_OK) {
-    int exit = ae__fail(args, err);
+    int exit = ae__complain(args, err);
     ae__session_clear(session);
     return exit;
   }

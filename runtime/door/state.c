@@ -104,7 +104,7 @@ static void print_done(states *s) {
   while (s->head < s->tail && s->slots[s->head % WINDOW].done) {
     wanted *at = &s->slots[s->head++ % WINDOW];
     if (at->err.status != AE_OK) {
-      int exit = ae__fail(s->session.args, &at->err);
+      int exit = ae__complain(s->session.args, &at->err);
       if (exit > s->exit) s->exit = exit;
     }
     if (!ae__write_out(at->out.ptr, at->out.len)) {
@@ -144,7 +144,7 @@ int ae__state_run(const ae__args *args) {
   }
   if (status == AE_OK && s->from_stdin)
     status = ae__lines_open(&s->lines, "-", &err);
-  int exit = status == AE_OK ? 0 : ae__fail(args, &err);
+  int exit = status == AE_OK ? 0 : ae__complain(args, &err);
   if (exit == 0) exit = ae__session_open(&s->session, args, AE__READ_ACTORS);
   if (exit == 0) {
     s->pretty = ae__terminal(stdout) && !ae__args_json(args);

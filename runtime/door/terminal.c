@@ -38,7 +38,8 @@ void ae__say(const char *format, ...) {
   va_end(args);
 }
 
-int ae__fail_with(const ae__args *args, ae_status status, const ae_error *err) {
+int ae__complain_of(const ae__args *args, ae_status status,
+                    const ae_error *err) {
   ae_error plain = {.status = status};
   if (!err) err = &plain;
   if (args && ae__args_json(args)) {
@@ -59,8 +60,8 @@ int ae__fail_with(const ae__args *args, ae_status status, const ae_error *err) {
   return ae_status_exit(status);
 }
 
-int ae__fail(const ae__args *args, ae_error *err) {
-  int exit = ae__fail_with(args, err->status, err);
+int ae__complain(const ae__args *args, ae_error *err) {
+  int exit = ae__complain_of(args, err->status, err);
   ae_error_clear(err);
   return exit;
 }

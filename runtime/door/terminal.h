@@ -24,9 +24,10 @@ const char *ae__color(FILE *stream, ae__ink ink);
 void ae__say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Prints the error on stderr (as JSON with --json) and returns the exit
  * status. Clears `err`. */
-int ae__fail(const ae__args *args, ae_error *err);
+int ae__complain(const ae__args *args, ae_error *err);
 /* The same for an error of someone else's, which may be NULL. */
-int ae__fail_with(const ae__args *args, ae_status status, const ae_error *err);
+int ae__complain_of(const ae__args *args, ae_status status,
+                    const ae_error *err);
 int ae__unknown_subcommand(const char *name, const char *nearest);
 /* Writes all of it to stdout past stdio. False: nobody reads it any more (or
  * the disk is full), and that has been said. */

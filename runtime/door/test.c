@@ -7,7 +7,7 @@ int ae__test_run(const ae__args *args) {
   ae_error err = {0};
   int exit =
       ae_spec_run(args->app ? args->app : ".", args->count, args->rest, &err);
-  if (err.status != AE_OK) ae__fail(args, &err);
+  if (err.status != AE_OK) ae__complain(args, &err);
   ae_error_clear(&err);
   return exit;
 }
