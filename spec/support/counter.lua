@@ -33,6 +33,16 @@ function counter.app(folder)
   })
 end
 
+-- dkjson takes a table with a field `n` for an array.
+local object = {}
+function object.__tojson(fields)
+  local parts = {}
+  for key, value in pairs(fields) do
+    parts[#parts + 1] = json.encode(key) .. ":" .. json.encode(value)
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
 --- One NDJSON line: adds `n` to counter `name`, under an id where given.
 function counter.add(name, n, id, more)
   local command = {
@@ -43,6 +53,9 @@ function counter.add(name, n, id, more)
   }
   for key, value in pairs(more or {}) do
     command[key] = value
+  end
+  if type(command.data) == "table" then
+    command.data = setmetatable(command.data, object)
   end
   return json.encode(command)
 end
