@@ -66,6 +66,7 @@ void ae_script_drop(ae_module *module, ae_state state) {
 /* The function, the state, the data (and the event) are on the stack. */
 static void call_evolve(ae_script *script, lua_State *L,
                         const ae_script_type *type, int args) {
+  script->line = type->evolve.line;
   lua_call(L, args, 1);
   if (!lua_isnil(L, -1)) {
     ae__fail(script, L, AE_CONTRACT_ERROR, type->evolve.line,
@@ -128,7 +129,6 @@ typedef struct decide_work {
   ae_state state;
   ae_decide *decide;
   ae_script_command *command;
-  bool touched; /* the state may have changed */
 } decide_work;
 
 static void pack_problem(ae_script *script, const char *key, lua_State *L,
@@ -459,7 +459,7 @@ static void decide_one(ae_script *script, lua_State *L, void *arg) {
   if (script->strict) {
     dump_state(script, L, work->state, &script->before);
   }
-  work->touched = true;
+  script->line = command->decide.line;
   ae__ctx_begin(script, AE_CTX_DECIDE, decide->seed, decide);
   lua_rawgeti(L, LUA_REGISTRYINDEX, command->decide.ref);
   lua_rawgeti(L, LUA_REGISTRYINDEX, work->state);

@@ -636,10 +636,11 @@ const ae_handler *ae__policy(ae_script *script, ae_str name,
   }
   ae_str best = ae_nearest_best(&nearest);
   if (own) {
-    ae_error_set(err, AE_CONTRACT_ERROR,
-                 "retry names \"%.*s\", which is a %s and no policy (a policy "
-                 "has a function retry)",
-                 AE_FMT(name), ae_module_kind_word(own->kind));
+    ae_error_set(
+        err, AE_CONTRACT_ERROR,
+        "retry names the module \"%.*s\", which is no policy: it has no "
+        "function retry",
+        AE_FMT(name));
   } else {
     ae_error_set(err, AE_CONTRACT_ERROR,
                  "retry names the policy \"%.*s\", which is nowhere",

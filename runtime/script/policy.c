@@ -68,6 +68,7 @@ static void retry_one(ae_script *script, lua_State *L, void *arg) {
   ae_retry *retry = work->retry;
   push_conflict(script, L, retry);
   script->doing = "retry";
+  script->line = work->handler->line;
   ae__ctx_begin(script, AE_CTX_POLICY, retry->seed, NULL);
   lua_rawgeti(L, LUA_REGISTRYINDEX, work->handler->ref);
   lua_insert(L, 1);

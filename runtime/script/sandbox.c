@@ -388,6 +388,17 @@ static bool is_metafield(lua_State *L, int index) {
   return text[0] == '_' && text[1] == '_';
 }
 
+/* Whether the metatable on top of the stack is that of aether.value's null,
+ * which guards itself. */
+static bool is_null(lua_State *L) {
+  lua_pushliteral(L, "__metatable");
+  lua_rawget(L, -2);
+  const char *mark = lua_tostring(L, -1);
+  bool null = mark && !strcmp(mark, "aether.null");
+  lua_pop(L, 1);
+  return null;
+}
+
 static void freeze(ae_script *script, lua_State *L, int index, int depth);
 
 static void freeze_members(ae_script *script, lua_State *L, int index,
@@ -398,10 +409,7 @@ static void freeze_members(ae_script *script, lua_State *L, int index,
 }
 
 static void freeze(ae_script *script, lua_State *L, int index, int depth) {
-  if (depth > AE_PACK_DEPTH ||
-      lua_topointer(L, index) == script->codec.null_ptr) {
-    return;
-  }
+  if (depth > AE_PACK_DEPTH) return;
   luaL_checkstack(L, 12, "the module's tables are too deep");
   int top = lua_gettop(L);
   bool marked = false, object = lua_getmetatable(L, index);
@@ -409,7 +417,8 @@ static void freeze(ae_script *script, lua_State *L, int index, int depth) {
   if (object) {
     const void *mt = lua_topointer(L, old);
     marked = script->codec.array_ptr && mt == script->codec.array_ptr;
-    if (ae__is_frozen(L) || (script->event_ptr && mt == script->event_ptr)) {
+    if (ae__is_frozen(L) || is_null(L) ||
+        (script->event_ptr && mt == script->event_ptr)) {
       lua_settop(L, top);
       return;
     }

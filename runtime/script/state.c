@@ -117,6 +117,15 @@ static int on_error(lua_State *L) {
                  ar.currentline, text);
     file = found;
     line = ar.currentline;
+  } else if (!placed && script->at && script->line) {
+    /* A tail call left no level of the handler's. */
+    ae_buf place = {0};
+    ae__place(script, script->at, &place);
+    ae_error_set(script->err, AE_SCRIPT_ERROR, "%s:%d: %s", ae_buf_cstr(&place),
+                 script->line, text);
+    ae_buf_clear(&place);
+    file = ae_str_of(script->at->name);
+    line = script->line;
   } else {
     ae_error_set(script->err, AE_SCRIPT_ERROR, "%s", text);
   }
@@ -221,6 +230,7 @@ ae_status ae__run(ae_script *script, const ae_module *module, ae_work *work,
   script->at = module;
   script->doing = NULL;
   script->handler = (ae_str){0};
+  script->line = 0;
   script->stack_limit = (uintptr_t)__builtin_frame_address(0) - C_STACK;
   script->heap->refused = false;
   lua_pushvalue(L, RUNNER);

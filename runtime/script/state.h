@@ -118,6 +118,7 @@ struct ae_script {
   const ae_module *at;   /* whose code runs, for messages */
   const char *doing;     /* "decide", …; may be NULL */
   ae_str handler;        /* its name; len 0: none */
+  int line;              /* where it is defined; 0: not known */
   uintptr_t stack_limit; /* host code called from Lua does not go below it */
   ae_ctx_kind ctx_kind;
   const ae_decide *decide;
