@@ -102,6 +102,21 @@ describe("event", function()
     assert.is_true(collectgarbage("count") - before < 500)
   end)
 
+  it("knows what can be a type", function()
+    assert.is_true(event.is_type("Deposited"))
+    assert.is_true(event.is_type("D2"))
+    for _, wrong in ipairs {
+      "deposited",
+      "",
+      "Depo-sited",
+      "order.Created",
+      5,
+      {},
+    } do
+      assert.is_false(event.is_type(wrong))
+    end
+  end)
+
   it("says what is wrong with what decide returned", function()
     local evolve = { Deposited = function() end }
     assert.is_nil(event.problem(event("Deposited"), evolve))

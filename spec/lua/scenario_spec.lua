@@ -174,6 +174,57 @@ describe("a scenario of an aggregate", function()
     )
   end)
 
+  it("looks at metadata where the expected event has some", function()
+    local when =
+      [[given():when("withdraw", { amount = 0 }, { metadata = { user = "ada" } })]]
+    assert.equal(
+      "passes",
+      bank(when .. [[:expect(event("Withdrawn", { amount = 0 }))]])
+    )
+    assert.matches(
+      'metadata.by: expected "bob", got "ada"',
+      bank(
+        when .. [[:expect(event("Withdrawn", { amount = 0 }, { by = "bob" }))]]
+      )
+    )
+  end)
+
+  it("numbers events and tells the time of ctx by the version", function()
+    assert.equal(
+      "passes",
+      bank [[
+        given(event("Drawn", { n = 1 }), event("Drawn", { n = 2 }))
+          :state { balance = 0, drawn = { { n = 2 }, 2, "Drawn" } }
+        local _, message = pcall(function()
+          given(event("Drawn")):when("draw"):expect()
+        end)
+        assert(tostring(message):find("now = 1700000002000000", 1, true), message)
+      ]]
+    )
+  end)
+
+  it("is about one actor, whose id can be said", function()
+    assert.equal(
+      "passes",
+      bank [[
+        local deposited = event("Deposited", { amount = 1 })
+        given("account/a-1", deposited, "a-1", deposited):state { balance = 2 }
+      ]]
+    )
+    assert.matches(
+      "given: a scenario of an aggregate is about one actor",
+      bank [[given("a-1", event("Deposited", { amount = 1 }), "a-2", event("Deposited", { amount = 1 }))]]
+    )
+    assert.matches(
+      "when: the data of look must be a map; got null",
+      bank [[given():when("look", require("aether.value").null)]]
+    )
+    assert.matches(
+      "decide.deposit returned null",
+      deposit('return require("aether.value").null')
+    )
+  end)
+
   it("gives a ctx that is read-only and has nothing else", function()
     assert.matches(
       'bank/account.lua:5: ctx has no field "actr"; did you mean "actor"?',
