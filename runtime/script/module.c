@@ -127,6 +127,7 @@ static void take_commands(ae_module *module, lua_State *L, int table) {
     }
   }
   lua_settop(L, decide - 1);
+  if (module->ncommands == 0) return;
   qsort(module->commands, module->ncommands, sizeof *module->commands,
         by_command);
   for (size_t i = 0; i < module->ncommands; i++) {
@@ -173,6 +174,7 @@ static void take_types(ae_module *module, lua_State *L, int table,
     }
   }
   lua_settop(L, top);
+  if (module->ntypes == 0) return;
   qsort(module->types, module->ntypes, sizeof *module->types, by_type);
   module->events = ae_zalloc((module->ntypes + 1) * sizeof *module->events);
   for (size_t i = 0; i < module->ntypes; i++) {

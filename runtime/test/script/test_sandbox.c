@@ -215,7 +215,9 @@ static char *probe_text(void) {
                 "end }, evolve = { Tried = function(state, data)\n"
                 "  state.ok, state.what = data.ok, data.what\n"
                 "end } }\n");
-  return ae_strdup(ae_buf_cstr(&text));
+  char *made = ae_strdup(ae_buf_cstr(&text));
+  ae_buf_clear(&text);
+  return made;
 }
 
 static void nothing_gets_out(void **unused) {
