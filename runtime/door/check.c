@@ -152,7 +152,8 @@ static void summarize(const checking *c) {
     return;
   }
   if (c->exit != 0) return;
-  printf("%s modules load", ae__count(c->modules));
+  printf("%s module%s", ae__count(c->modules),
+         c->modules == 1 ? " loads" : "s load");
   if (c->replayed)
     printf(", and %s events of %s actors replay", ae__count(counts->events),
            ae__count(counts->actors));

@@ -150,7 +150,7 @@ static bool look_at_settings(doctor *d) {
     sayf(d, NOTE, "settings", "-C DIR, or `aether new DIR`",
          "%s holds no modules, so it is no app", d->config.app);
   else
-    sayf(d, GOOD, "settings", NULL, "%s: %s namespaces%s", d->config.app,
+    sayf(d, GOOD, "settings", NULL, "%s: namespaces: %s%s", d->config.app,
          ae__count(d->config.namespace_count),
          d->config.file ? "" : ", without aether.lua");
   ae_error_clear(&err);

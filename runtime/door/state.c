@@ -48,8 +48,11 @@ static void answered(ae_state_read *read, ae_status status, uint64_t version,
   if (status == AE_OK) {
     ae__answer_state(&at->out, &read->ref, version, state, at->of->pretty);
   } else {
-    ae_error_set(&at->err, status, "%s: %s", ae_buf_cstr(&at->name),
-                 err ? ae_error_text(err) : ae_status_text(status));
+    const char *name = ae_buf_cstr(&at->name);
+    const char *text = err ? ae_error_text(err) : ae_status_text(status);
+    bool named = strstr(text, name) != NULL;
+    ae_error_set(&at->err, status, "%s%s%s", named ? "" : name,
+                 named ? "" : ": ", text);
     if (err && err->nfacts > 0) {
       ae_buf_str(&at->err.facts, ae_buf_view(&err->facts));
       at->err.nfacts = err->nfacts;

@@ -60,6 +60,7 @@ ae_status ae__substitute_open(ae__substitute *substitute,
   if (mkdtemp(folder)) {
     substitute->folder = folder;
     substitute->file = ae_strdup(file);
+    substitute->ns = ae_strdup(ns->name);
     ae_buf_reset(&text);
     ae_buf_printf(&text, "%.*s.lua", AE_FMT(type));
     substitute->name = ae_strdup(ae_buf_cstr(&text));
@@ -101,20 +102,23 @@ void ae__substitute_close(ae__substitute *substitute) {
   ae_free(substitute->folder);
   ae_free(substitute->name);
   ae_free(substitute->file);
+  ae_free(substitute->ns);
   memset(substitute, 0, sizeof *substitute);
+}
+
+static void rename_in(ae_buf *text, const char *from, const char *to) {
+  const char *found = strstr(ae_buf_cstr(text), from);
+  if (!found) return;
+  ae_buf renamed = {0};
+  ae_buf_add(&renamed, text->ptr, (size_t)(found - text->ptr));
+  ae_buf_printf(&renamed, "%s%s", to, found + strlen(from));
+  ae_buf_move(text, &renamed);
 }
 
 void ae__substitute_name(const ae__substitute *substitute, ae_error *err) {
   if (!substitute->folder || err->message.len == 0) return;
-  ae_buf link = {0};
-  ae_buf_printf(&link, "%s/%s", substitute->folder, substitute->name);
-  const char *text = ae_buf_cstr(&err->message);
-  const char *found = strstr(text, ae_buf_cstr(&link));
-  if (found) {
-    ae_buf renamed = {0};
-    ae_buf_add(&renamed, text, (size_t)(found - text));
-    ae_buf_printf(&renamed, "%s%s", substitute->file, found + link.len);
-    ae_buf_move(&err->message, &renamed);
-  }
-  ae_buf_clear(&link);
+  ae_buf name = {0};
+  ae_buf_printf(&name, "%s/%s", substitute->ns, substitute->name);
+  rename_in(&err->message, ae_buf_cstr(&name), substitute->file);
+  ae_buf_clear(&name);
 }

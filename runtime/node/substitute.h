@@ -10,6 +10,7 @@ typedef struct ae__substitute {
   ae_script *script; /* NULL: not open */
   char *folder;
   char *name; /* of the linked file in it */
+  char *ns;   /* the namespace\'s name */
   char *file; /* what a person called it */
 } ae__substitute;
 
@@ -19,7 +20,7 @@ ae_status ae__substitute_open(ae__substitute *substitute,
                               const ae_namespace_config *ns, ae_str type,
                               const char *file, ae_error *err);
 void ae__substitute_close(ae__substitute *substitute);
-/* Puts the person's file name into a message that names the link. */
+/* Puts the person's file name into a message that names the module's. */
 void ae__substitute_name(const ae__substitute *substitute, ae_error *err);
 
 #endif
