@@ -22,10 +22,11 @@ value.null = setmetatable({}, {
   end,
 })
 
---- The mark of an array. The host puts it on every array that it reads.
-value.array_mt = { __metatable = "aether.array" }
+-- The mark of an array. The host puts it on every array that it reads. Out of
+-- reach: whoever could write to it would change all arrays.
+local array_mt = { __metatable = "aether.array" }
 
-local null, array_mt = value.null, value.array_mt
+local null = value.null
 
 --- Marks a table as an array, so that it stays one when it is empty.
 ---@param t table

@@ -495,7 +495,8 @@ static bool module_name(ae_str name) {
 }
 
 bool ae__read_file(const char *path, ae_buf *out) {
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  /* A pipe by the name of a module must not be waited for. */
+  int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return false;
   struct stat info;
   bool fine = fstat(fd, &info) == 0;

@@ -214,7 +214,11 @@ static void uncover(lua_State *L, int index) {
 /* upvalues: count; iterates t[1..count] */
 static int each_item(lua_State *L) {
   int count = (int)lua_tonumber(L, lua_upvalueindex(1));
-  int at = lua_isnil(L, 2) ? 0 : (int)lua_tonumber(L, 2);
+  /* A script can call it with anything. */
+  luaL_checktype(L, 1, LUA_TTABLE);
+  double from = lua_tonumber(L, 2); /* nil: 0 */
+  if (!(from >= 0 && from < count)) return 0;
+  int at = (int)from;
   while (++at <= count) {
     lua_rawgeti(L, 1, at);
     if (!lua_isnil(L, -1)) {

@@ -13,10 +13,11 @@
 
 #define HANDLER 1
 #define RUNNER 2
-#define C_STACK                                                \
-  ((size_t)1 << 20) /* bytes that host code below a call takes \
-                     */
-#define TRACE 12    /* levels that a traceback shows */
+#define C_STACK                                                     \
+  ((size_t)1 << 20)      /* bytes that host code below a call takes \
+                          */
+#define TRACE 12         /* levels that a traceback shows */
+#define TEXT_SHOWN 2000u /* bytes of what a script raised */
 
 /* Thrown by ae__fail: the address says that the error is in script->err. */
 static char failed;
@@ -105,6 +106,12 @@ static int on_error(lua_State *L) {
                   "error(\"what was wrong\")",
                   luaL_typename(L, 1));
     text = ae_buf_cstr(&made);
+  } else if (strlen(text) > TEXT_SHOWN) {
+    size_t shown = TEXT_SHOWN;
+    while (shown > 0 && ((uint8_t)text[shown] & 0xc0) == 0x80) shown--;
+    ae_buf_printf(&made, "%.*s… (%zu bytes in all)", (int)shown, text,
+                  strlen(text));
+    text = ae_buf_cstr(&made);
   }
   ae_str file = {0};
   int line = 0;
@@ -117,14 +124,15 @@ static int on_error(lua_State *L) {
                  ar.currentline, text);
     file = found;
     line = ar.currentline;
-  } else if (!placed && script->at && script->line) {
-    /* A tail call left no level of the handler's. */
+  } else if (!placed && script->at) {
+    /* A tail call left no level of the handler's, or of the file. */
     ae_buf place = {0};
     ae__place(script, script->at, &place);
-    ae_error_set(script->err, AE_SCRIPT_ERROR, "%s:%d: %s", ae_buf_cstr(&place),
-                 script->line, text);
+    if (script->line) ae_buf_printf(&place, ":%d", script->line);
+    ae_error_set(script->err, AE_SCRIPT_ERROR, "%s: %s", ae_buf_cstr(&place),
+                 text);
     ae_buf_clear(&place);
-    file = ae_str_of(script->at->name);
+    if (script->line) file = ae_str_of(script->at->name);
     line = script->line;
   } else {
     ae_error_set(script->err, AE_SCRIPT_ERROR, "%s", text);

@@ -82,7 +82,7 @@ static const attempt attempts[] = {
     {"table.insert(require('aether.value').null, 1)", "read-only"},
     {"setmetatable(require('aether.value').null, {})", "read-only"},
     {"require('aether.value').copy = 1", "read-only"},
-    {"require('aether.value').array_mt.__index = {}", "read-only"},
+    {"require('aether.value').array_mt = {}", "read-only"},
     {"require('aether.event').is = 1", "read-only"},
     {"rawset(require('aether.event'), 'is', 1)", "read-only"},
     {"require('shared').count = 1", "read-only"},
