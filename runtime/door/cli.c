@@ -1,5 +1,6 @@
 #include "door/cli.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -47,7 +48,9 @@ static int run(const ae__subcommand *one, const char *app, int argc,
   ae__args args = {.of = one, .app = app};
   args.rest = ae_alloc(sizeof(char *) * (size_t)(argc + 1));
   int exit = 0;
-  if (app && one->flags[0].letter != 'C') {
+  /* `new` and `bench` would read DIR as something that it is not. */
+  bool misleads = one->run == ae__new_run || one->run == ae__bench_run;
+  if (app && misleads) {
     ae_error_set(&err, AE_USAGE, "`aether %s` takes no -C", one->name);
     exit = ae__complain(NULL, &err);
   } else if (ae__args_parse(&args, argc, argv, &help, &err) != AE_OK) {
@@ -62,7 +65,16 @@ static int run(const ae__subcommand *one, const char *app, int argc,
   return ae__finish_out(exit);
 }
 
+/* A closed standard stream would be the number of the next file opened: what
+ * is printed would go into the store. In its place comes one that fails. */
+static void hold_streams(void) {
+  static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+  for (int fd = 0; fd < 3; fd++)
+    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", modes[fd]);
+}
+
 int ae_cli_main(int argc, char **argv) {
+  hold_streams();
   signal(SIGPIPE, SIG_IGN);
   if (!ae_fault_from_env()) return ae_status_exit(AE_USAGE);
   const char *app = NULL, *nearest = "";

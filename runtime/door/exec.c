@@ -370,7 +370,8 @@ int ae__exec_run(const ae__args *args) {
   double seconds = (double)(ae_clock_mono() - e.started) / 1e9;
   ae__progress_end(&e.progress);
   if (e.lines.error)
-    ae__say("%s cannot be read further: %s", args->rest[0],
+    ae__say("%s cannot be read further: %s",
+            strcmp(args->rest[0], "-") == 0 ? "stdin" : args->rest[0],
             strerror(e.lines.error));
   summarize(&e, seconds, promise);
   for (size_t i = 0; i < e.window; i++) {
