@@ -44,7 +44,7 @@ local function wait_for_lines(process, count)
   end, count .. " outcomes", 20)
 end
 
-describe("aether exec", function()
+describe("aether exec #node", function()
   before_each(function()
     folder = program.folder()
     counter.app(folder)

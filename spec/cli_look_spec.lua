@@ -63,7 +63,7 @@ local function finish()
   program.remove(folder)
 end
 
-describe("aether state", function()
+describe("aether state #node", function()
   before_each(start)
   after_each(finish)
 
@@ -154,7 +154,7 @@ describe("aether state", function()
   end)
 end)
 
-describe("aether events", function()
+describe("aether events #node", function()
   before_each(start)
   after_each(finish)
 
@@ -259,7 +259,7 @@ describe("aether events", function()
   end)
 end)
 
-describe("aether replay", function()
+describe("aether replay #node", function()
   before_each(start)
   after_each(finish)
 
@@ -317,7 +317,7 @@ describe("aether replay", function()
   end)
 end)
 
-describe("aether check", function()
+describe("aether check #node", function()
   before_each(start)
   after_each(finish)
 
@@ -404,7 +404,7 @@ describe("aether check", function()
   end)
 end)
 
-describe("aether test", function()
+describe("aether test #node", function()
   before_each(start)
   after_each(finish)
 
@@ -427,7 +427,7 @@ describe("aether test", function()
   end)
 end)
 
-describe("aether doctor", function()
+describe("aether doctor #node", function()
   before_each(start)
   after_each(finish)
 
@@ -473,7 +473,7 @@ describe("aether doctor", function()
   end)
 end)
 
-describe("aether bench", function()
+describe("aether bench #node", function()
   before_each(start)
   after_each(finish)
 
