@@ -61,6 +61,14 @@ void ae_script_drop(ae_module *module, ae_state state) {
   if (state) luaL_unref(module->script->L, LUA_REGISTRYINDEX, state);
 }
 
+/* Which actor it was, behind what is said of the module. */
+static void add_actor(ae_error *err, const ae_module *module, ae_str ns,
+                      ae_str id) {
+  if (!err || err->status == AE_INVALID_COMMAND) return;
+  ae_error_add(err, "; actor %.*s/%s/%.*s", AE_FMT(ns), module->name,
+               AE_FMT(id));
+}
+
 /* -- evolve -- */
 
 /* The function, the state, the data (and the event) are on the stack. */
@@ -113,6 +121,7 @@ ae_status ae_script_evolve(ae_module *module, ae_state state, ae_str ns,
   evolve_work work = {module, state, ns, id, events, count, 0};
   ae_status status = ae__run(module->script, module, evolve_all, &work, err);
   *done = work.done;
+  if (status != AE_OK) add_actor(err, module, ns, id);
   return status;
 }
 
@@ -534,6 +543,7 @@ ae_status ae_script_decide(ae_module *module, ae_state state, ae_decide *decide,
   /* What does not fit the schema leaves the gate without an error. */
   if (status == AE_OK) status = script->status;
   if (status != AE_OK) {
+    add_actor(err, module, decide->ns, decide->id);
     decide->events->len = before;
     decide->event_count = 0;
     decide->rejected = false;

@@ -162,7 +162,8 @@ typedef struct key {
   size_t len;
 } key;
 
-static void take_key(lua_State *L, int index, key *out) {
+/* `level`: of the code to blame. */
+static void take_key(lua_State *L, int index, key *out, int level) {
   int type = lua_type(L, index);
   *out = (key){0};
   if (type == LUA_TNUMBER) {
@@ -174,10 +175,13 @@ static void take_key(lua_State *L, int index, key *out) {
     out->rank = 2;
     out->number = lua_toboolean(L, index);
   } else {
-    luaL_error(L,
-               "pairs: the table has a key that is a %s, and such keys have no "
-               "order: use numbers or strings as keys",
-               type == LUA_TCDATA ? "cdata" : lua_typename(L, type));
+    luaL_where(L, level);
+    lua_pushfstring(L,
+                    "pairs: the table has a key that is a %s, and such keys "
+                    "have no order: use numbers or strings as keys",
+                    type == LUA_TCDATA ? "cdata" : lua_typename(L, type));
+    lua_concat(L, 2);
+    lua_error(L);
   }
 }
 
@@ -211,46 +215,57 @@ static void uncover(lua_State *L, int index) {
   lua_settop(L, index);
 }
 
-/* upvalues: count; iterates t[1..count] */
-static int each_item(lua_State *L) {
-  int count = (int)lua_tonumber(L, lua_upvalueindex(1));
-  /* A script can call it with anything. */
-  luaL_checktype(L, 1, LUA_TTABLE);
-  double from = lua_tonumber(L, 2); /* nil: 0 */
-  if (!(from >= 0 && from < count)) return 0;
-  int at = (int)from;
-  while (++at <= count) {
-    lua_rawgeti(L, 1, at);
-    if (!lua_isnil(L, -1)) {
-      lua_pushnumber(L, at);
-      lua_insert(L, -2);
-      return 2;
-    }
-    lua_pop(L, 1);
-  }
-  return 0;
-}
+#define FEW 32 /* keys that are sorted where they lie */
 
-/* upvalues: the table, its keys in order, how many were given out. Fields that
- * are cleared meanwhile are passed over. */
-static int each_key(lua_State *L) {
-  int at = (int)lua_tonumber(L, lua_upvalueindex(3));
-  for (;;) {
-    lua_settop(L, 0);
-    lua_rawgeti(L, lua_upvalueindex(2), ++at);
-    if (lua_isnil(L, 1)) return 0;
-    lua_pushvalue(L, 1);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, 2)) {
-      lua_pushnumber(L, at);
-      lua_replace(L, lua_upvalueindex(3));
-      return 2;
+static void sort_few(key *keys, int *slots, int count) {
+  for (int i = 1; i < count; i++) {
+    key k = keys[i];
+    int slot = slots[i], at = i;
+    for (; at > 0 && compare(&keys[at - 1], &k) > 0; at--) {
+      keys[at] = keys[at - 1];
+      slots[at] = slots[at - 1];
     }
+    keys[at] = k;
+    slots[at] = slot;
   }
 }
 
-static int host_pairs(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
+/* Leaves the keys of the table at 2, in order, in the list at the top. */
+static void list_keys(lua_State *L, int count) {
+  if (count <= FEW) {
+    key keys[FEW];
+    int slots[FEW], at = 0;
+    luaL_checkstack(L, FEW + 8, "too deep");
+    for (lua_pushnil(L); lua_next(L, 2);) {
+      take_key(L, -2, &keys[at], 2);
+      lua_pop(L, 1);
+      slots[at++] = lua_gettop(L);
+      lua_pushvalue(L, -1);
+    }
+    sort_few(keys, slots, count);
+    lua_createtable(L, count, 3);
+    for (at = 0; at < count; at++) {
+      lua_pushvalue(L, slots[at]);
+      lua_rawseti(L, -2, at + 1);
+    }
+    return;
+  }
+  int at = 0;
+  key *keys = lua_newuserdata(L, (size_t)count * sizeof *keys);
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+    take_key(L, -2, &keys[at++], 2);
+  }
+  qsort(keys, (size_t)count, sizeof *keys, compare);
+  lua_createtable(L, count, 3);
+  for (at = 0; at < count; at++) {
+    push_key(L, &keys[at]);
+    lua_rawseti(L, -2, at + 1);
+  }
+}
+
+/* What pairs goes through: a number where the keys are 1..n; else a list of
+ * the keys in order. For read-only tables also true. */
+static int host_keys(lua_State *L) {
   lua_settop(L, 1);
   lua_pushvalue(L, 1);
   uncover(L, 2);
@@ -265,26 +280,11 @@ static int host_pairs(lua_State *L) {
   }
   if (sequence && count == n) {
     lua_pushnumber(L, (double)n);
-    lua_pushcclosure(L, each_item, 1);
-  } else {
-    key *keys = lua_newuserdata(L, count * sizeof *keys);
-    size_t at = 0;
-    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
-      take_key(L, -2, &keys[at++]);
-    }
-    qsort(keys, count, sizeof *keys, compare);
-    lua_pushvalue(L, 2);
-    lua_createtable(L, (int)count, 0);
-    for (at = 0; at < count; at++) {
-      push_key(L, &keys[at]);
-      lua_rawseti(L, -2, (int)at + 1);
-    }
-    lua_pushnumber(L, 0);
-    lua_pushcclosure(L, each_key, 3);
+    return 1;
   }
-  lua_pushvalue(L, 1);
-  lua_pushnil(L);
-  return 3;
+  list_keys(L, (int)count);
+  lua_pushboolean(L, !lua_rawequal(L, 1, 2));
+  return 2;
 }
 
 /* The least key above the given one: stateless, so a step walks the table. */
@@ -295,9 +295,9 @@ static int host_next(lua_State *L) {
   uncover(L, 3);
   key after, best = {0}, k;
   bool found = false, first = lua_isnil(L, 2);
-  if (!first) take_key(L, 2, &after);
+  if (!first) take_key(L, 2, &after, 1);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
-    take_key(L, -2, &k);
+    take_key(L, -2, &k, 1);
     if ((first || compare(&k, &after) > 0) &&
         (!found || compare(&k, &best) < 0)) {
       best = k;
@@ -516,8 +516,48 @@ static const char prelude[] =
     "'\n"
     "  .. 'select tonumber type unpack xpcall')\n"
     "env._VERSION = real._VERSION\n"
-    "env.pairs, env.next, env.print = host.pairs, host.next, host.print\n"
+    "env.next, env.print = host.next, host.print\n"
     "env.tostring, env.require = host.tostring, host.require\n"
+    "\n"
+    "-- The state of a loop is a table of its own, so that the loop can be\n"
+    "-- compiled; it must not hold what a read-only table hides.\n"
+    "local keys_of = host.keys\n"
+    "local function each_item(loop)\n"
+    "  local t, n = loop.t, loop.n\n"
+    "  for i = loop.at + 1, n do\n"
+    "    local v = rawget(t, i)\n"
+    "    if v ~= nil then\n"
+    "      loop.at = i\n"
+    "      return i, v\n"
+    "    end\n"
+    "  end\n"
+    "end\n"
+    "local function each_key(loop)\n"
+    "  local t, at = loop.t, loop.at\n"
+    "  while true do\n"
+    "    at = at + 1\n"
+    "    local key = loop[at]\n"
+    "    if key == nil then return nil end\n"
+    "    local v\n"
+    "    if loop.frozen then v = t[key] else v = rawget(t, key) end\n"
+    "    if v ~= nil then\n"
+    "      loop.at = at\n"
+    "      return key, v\n"
+    "    end\n"
+    "  end\n"
+    "end\n"
+    "function env.pairs(t)\n"
+    "  if type(t) ~= 'table' then\n"
+    "    error(\"bad argument #1 to 'pairs' (table expected, got \"\n"
+    "      .. type(t) .. ')', 2)\n"
+    "  end\n"
+    "  local keys, frozen = keys_of(t)\n"
+    "  if type(keys) == 'number' then\n"
+    "    return each_item, { t = t, n = keys, at = 0 }, nil\n"
+    "  end\n"
+    "  keys.t, keys.at, keys.frozen = t, 0, frozen\n"
+    "  return each_key, keys, nil\n"
+    "end\n"
     "\n"
     "function env.rawget(t, key)\n"
     "  local v = rawget(t, key)\n"
@@ -603,7 +643,18 @@ static const char prelude[] =
     "  return yield(...)\n"
     "end\n"
     "\n"
+    "-- The library goes through keys in any order, as it does without a "
+    "host.\n"
     "local library = { setmetatable = setmetatable, require = host.library }\n"
+    "local next = real.next\n"
+    "local function uncover(t)\n"
+    "  if type(t) == 'table' and getmetatable(t) == 'read-only' then\n"
+    "    return rawget(metatable(t), 2) or t\n"
+    "  end\n"
+    "  return t\n"
+    "end\n"
+    "function library.pairs(t) return next, uncover(t), nil end\n"
+    "function library.next(t, key) return next(uncover(t), key) end\n"
     "return env, library, metatable('')\n";
 
 /* Pushes a table through which `fields` is seen but not changed. */
@@ -631,7 +682,7 @@ void ae__sandbox_open(ae_script *script, lua_State *L) {
 
   if (luaL_loadbuffer(L, prelude, sizeof prelude - 1, "=host")) lua_error(L);
   static const luaL_Reg functions[] = {
-      {"pairs", host_pairs}, {"next", host_next},   {"tostring", host_tostring},
+      {"keys", host_keys},   {"next", host_next},   {"tostring", host_tostring},
       {"print", host_print}, {"plain", host_plain}, {"texts", host_texts},
       {"guard", host_guard}, {NULL, NULL}};
   lua_newtable(L);

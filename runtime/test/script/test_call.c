@@ -285,6 +285,7 @@ static void broken_contracts_are_told(void **unused) {
     }
     assert_contains(ae_error_text(&a.err), cases[i].message);
     assert_contains(ae_error_text(&a.err), "bank/account.lua:");
+    assert_contains(ae_error_text(&a.err), "; actor bank/account/a-1");
     assert_string_equal(app_fact(&a, "line"), cases[i].line);
     assert_string_equal(app_fact(&a, "module"), "\"account\"");
     assert_int_equal(a.events.len, 0);

@@ -129,6 +129,11 @@ static const attempt attempts[] = {
     {"return setmetatable({}, { __mode = 'k' })", "weak tables"},
     {"local t = { [{}] = 1 } for k in pairs(t) do end", "have no order"},
     {"return next({ [print] = 1 })", "have no order"},
+    {"for _ in pairs({ [print] = 1 }) do end", "bank/probe.lua:"},
+    {"for _ in pairs(nil) do end",
+     "bad argument #1 to 'pairs' (table expected, got nil)"},
+    {"local _, loop = pairs(require('shared').inner) loop.t.deep = 1",
+     "read-only"},
     {"local t = { [1LL] = 1 } for k in pairs(t) do end", "have no order"},
     /* 64-bit integers give no way to ffi */
     {"return getmetatable(1LL)", "=ffi"},
