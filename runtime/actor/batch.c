@@ -341,6 +341,7 @@ static void fail(ae__batch *batch, ae_status status, uint64_t current,
 
 static void on_appended(ae_append *append) {
   ae__batch *batch = AE_CONTAINER(append, ae__batch, append);
+  batch->actor->handle = append->handle;
   if (append->status == AE_OK)
     complete(batch, append->position);
   else
@@ -359,6 +360,7 @@ static void store(ae__batch *batch, ae_uuid id, int64_t now) {
                         .event_count = batch->event_count,
                         .id_count = batch->id_count,
                         .record = record,
+                        .handle = actor->handle,
                         .cb = on_appended};
   ae_commit commit = {
       .ref = append->ref,
@@ -379,8 +381,9 @@ static void decide(ae__batch *batch) {
   ae__actor *actor = batch->actor;
   actor->phase = AE__COMMITTING;
   batch->base = actor->version;
-  int64_t now = ae_clock_now();
-  ae_uuid id = ae_uuid7_make(&actor->type->realm->actors->uuid, now);
+  ae_actors *actors = actor->type->realm->actors;
+  int64_t now = actors->now ? actors->now : ae_clock_now();
+  ae_uuid id = ae_uuid7_make(&actors->uuid, now);
   while (!batch->cut && batch->events.len < BATCH_BYTES) {
     ae_list *link = ae_list_shift(&batch->commands);
     if (!link) break;

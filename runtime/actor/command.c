@@ -26,8 +26,12 @@
  *    what was decided before is stored, then the state is replayed.
  */
 #include "actor/internal.h"
+#include "base/clock.h"
 
-#define HAND_OVER 256 /* appends given to the store at once */
+/* Actors run in one turn of the loop. Few enough that what they touch stays in
+ * the cache until the answers come, and that the store's thread begins with the
+ * first while the next are decided; enough to share a turn's cost. */
+#define AT_ONCE 32
 
 void ae__actor_cool(ae__actor *actor) {
   ae_script_drop(actor->type->module, actor->state);
@@ -114,22 +118,20 @@ static void run(ae__actor *actor) {
 }
 
 void ae__flush(ae_actors *actors) {
-  /* New marks of this turn's outcomes join the same round. */
-  unsigned run_since = 0;
-  ae_list *link;
   ae_store_cork(actors->store);
-  while ((link = ae_list_shift(&actors->dirty))) {
+  actors->now = ae_clock_now();
+  for (unsigned n = 0; n < AT_ONCE; n++) {
+    ae_list *link = ae_list_shift(&actors->dirty);
+    if (!link) break;
     ae__actor *actor = AE_CONTAINER(link, ae__actor, dirty);
     ae_realm *realm = actor->type->realm;
     run(actor);
     if (realm->live > realm->cap) ae__realm_trim(realm);
-    if (++run_since < HAND_OVER) continue;
-    run_since = 0;
-    ae_store_uncork(actors->store);
-    ae_store_cork(actors->store);
   }
+  actors->now = 0;
   ae_store_uncork(actors->store);
-  actors->flushing = false;
+  actors->flushing = !ae_list_empty(&actors->dirty);
+  if (actors->flushing) ae_loop_defer(actors->loop, &actors->flush);
 }
 
 /* A command with an id that is under way already takes its outcome.

@@ -39,6 +39,7 @@ struct ae_actors {
   size_t queue_limit;
   ae_map realms;     /* name → ae_realm */
   ae_uuid7 uuid;
+  int64_t now;       /* µs, while flushing a turn's actors; else 0 */
   ae_list dirty;     /* actors that have something to do this turn */
   bool flushing;     /* `flush` is deferred */
   ae_task flush;
@@ -71,6 +72,7 @@ struct ae__actor {
   ae__type *type;
   ae__batch *batch; /* LOOKING and COMMITTING */
   uint64_t version; /* of `state`; with a batch deciding: beyond the stored */
+  uint64_t handle;  /* the store's own, ae_append */
   uint32_t pins;    /* conflicts and delays that come back to it */
   ae_state state;   /* 0 while COLD and LOADING */
   uint8_t phase;

@@ -200,7 +200,7 @@ static ae_status list_events(conflict *it, ae_error *err) {
     record.bytes.ptr = it->bytes.ptr + at->at;
     ae_page page = {.records = &record, .count = 1};
     ae_replay replay;
-    ae_replay_init(&replay, &page, it->attempted + 1, UINT64_MAX);
+    ae_replay_init(&replay, &page, it->attempted + 1, it->current);
     ae_event event;
     ae_status status;
     while ((status = ae_replay_next(&replay, &event, err)) == AE_OK) {
@@ -226,7 +226,6 @@ static void on_page(ae_read *read, ae_status status, const ae_page *page,
     finish(it, status, err);
     return;
   }
-  if (read->latest > it->current) it->current = read->latest;
   copy_page(it, page);
   if (!page->end && !it->too_many) {
     ae_read_more(read);
@@ -256,7 +255,7 @@ void ae__conflicted(ae__actor *actor, ae_list *commands, uint64_t attempted,
   it->read =
       (ae_read){.ref = ae__actor_ref(actor),
                 .from = attempted < UINT64_MAX ? attempted + 1 : UINT64_MAX,
-                .to = UINT64_MAX,
+                .to = current > attempted ? current : UINT64_MAX,
                 .cb = on_page,
                 .data = it};
   ae_error err = {0};

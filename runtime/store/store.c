@@ -188,10 +188,17 @@ ae_status ae__rows_refuse(ae_error *err, const ae_rows_write *rows,
   return AE_VERSION_CONFLICT;
 }
 
+/* What was appended before is seen, and goes first. */
+static ae_status in_order(ae_store *store, ae_error *err) {
+  ae_status status = usable(store, err);
+  if (status == AE_OK && store->corked > 0) store->backend->flush(store);
+  return status;
+}
+
 /* -- reads -- */
 
 ae_status ae_store_read(ae_store *store, ae_read *read, ae_error *err) {
-  CHECK(usable(store, err));
+  CHECK(in_order(store, err));
   CHECK(named(&read->ref, err));
   return store->backend->read(store, read, err);
 }
@@ -209,7 +216,7 @@ void ae_read_end(ae_read *read) {
 }
 
 ae_status ae_store_scan(ae_store *store, ae_scan *scan, ae_error *err) {
-  CHECK(usable(store, err));
+  CHECK(in_order(store, err));
   if (scan->ns.ptr) CHECK(spaced(scan->ns, err));
   return store->backend->scan(store, scan, err);
 }
@@ -223,27 +230,27 @@ void ae_scan_end(ae_scan *scan) {
 }
 
 ae_status ae_store_lookup(ae_store *store, ae_lookup *lookup, ae_error *err) {
-  CHECK(usable(store, err));
+  CHECK(in_order(store, err));
   CHECK(named(&lookup->ref, err));
   return store->backend->lookup(store, lookup, err);
 }
 
 ae_status ae_store_load_snapshot(ae_store *store, ae_snapshot_read *read,
                                  ae_error *err) {
-  CHECK(usable(store, err));
+  CHECK(in_order(store, err));
   CHECK(named(&read->ref, err));
   return store->backend->load_snapshot(store, read, err);
 }
 
 ae_status ae_store_read_rows(ae_store *store, ae_rows_read *read,
                              ae_error *err) {
-  CHECK(usable(store, err));
+  CHECK(in_order(store, err));
   CHECK(spaced(read->ns, err));
   return store->backend->read_rows(store, read, err);
 }
 
 ae_status ae_store_stats(ae_store *store, ae_stats_read *read, ae_error *err) {
-  CHECK(usable(store, err));
+  CHECK(in_order(store, err));
   if (read->ns.ptr) CHECK(spaced(read->ns, err));
   return store->backend->stats(store, read, err);
 }

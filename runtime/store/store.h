@@ -43,6 +43,8 @@ struct ae_append {
   uint32_t event_count;      /* 0 where only command ids are kept */
   uint32_t id_count;         /* commands with an id in it; 0: none to index */
   ae_buf record;             /* event.h; stays the caller's, unchanged */
+  uint64_t handle;           /* 0, or what an earlier append of this actor to
+                                this store left here: spares a look-up */
   ae_append_cb cb;
   void *data;
   /* set before the callback */

@@ -6,7 +6,8 @@
 #include "base/mem.h"
 #include "store/concurrency/once.h"
 
-#define CHUNK (1u << 20)
+#define CHUNK_LEAST (64u << 10) /* the first; each is twice the one before */
+#define CHUNK_MOST (2u << 20)   /* a huge page: one fault, not 512 */
 
 /* -- actors and namespaces -- */
 
@@ -81,18 +82,27 @@ static void id_put(ae__memory *memory, const ae__memory_actor *actor, ae_str id,
 
 /* -- append -- */
 
+static ae__chunk *chunk_make(ae__memory *memory, size_t record) {
+  ae__chunk *old = memory->chunk, *fresh;
+  if (record > CHUNK_MOST / 4) { /* one of its own */
+    fresh = ae_alloc(sizeof *fresh + record);
+    *fresh = (ae__chunk){.size = record};
+    return fresh;
+  }
+  size_t whole = old ? 2 * (old->size + sizeof *old) : CHUNK_LEAST;
+  while (whole < CHUNK_MOST && whole - sizeof *fresh < record) whole *= 2;
+  if (whole > CHUNK_MOST) whole = CHUNK_MOST;
+  fresh = ae_alloc_pages(whole);
+  *fresh = (ae__chunk){.size = whole - sizeof *fresh};
+  if (old && old->live == 0) ae_free(old);
+  memory->chunk = fresh;
+  return fresh;
+}
+
 static char *record_put(ae__memory *memory, ae_str record, ae__chunk **where) {
   ae__chunk *chunk = memory->chunk;
-  if (!chunk || chunk->size - chunk->used < record.len) {
-    size_t size = record.len > CHUNK / 4 ? record.len : CHUNK;
-    ae__chunk *fresh = ae_alloc(sizeof *fresh + size);
-    *fresh = (ae__chunk){.size = size};
-    if (size == CHUNK) {
-      if (chunk && chunk->live == 0) ae_free(chunk);
-      memory->chunk = fresh;
-    }
-    chunk = fresh;
-  }
+  if (!chunk || chunk->size - chunk->used < record.len)
+    chunk = chunk_make(memory, record.len);
   char *at = chunk->bytes + chunk->used;
   memcpy(at, record.ptr, record.len);
   chunk->used += record.len;
@@ -159,10 +169,15 @@ static ae_status ids_check(ae__memory *memory, ae__memory_actor *actor,
 
 static ae_status append_now(ae__memory *memory, ae_append *append) {
   ae__key key;
-  ae__key_of(&key, &append->ref);
-  ae_str name = {key.bytes, key.len};
-  uint64_t hash = ae_hash(name);
-  ae__memory_actor *actor = ae_map_get_hashed(&memory->actors, name, hash);
+  uint64_t hash = 0;
+  /* Actors of this store stay where they are until it closes. */
+  ae__memory_actor *actor = (ae__memory_actor *)(uintptr_t)append->handle;
+  if (!actor) {
+    ae__key_of(&key, &append->ref);
+    ae_str name = {key.bytes, key.len};
+    hash = ae_hash(name);
+    actor = ae_map_get_hashed(&memory->actors, name, hash);
+  }
   append->current_version = actor ? actor->version : 0;
   append->position = 0;
   if (!ae_expected_holds(append->expected_version, append->current_version))
@@ -175,6 +190,7 @@ static ae_status append_now(ae__memory *memory, ae_append *append) {
     if (status != AE_OK) return status;
   }
   if (!actor) actor = actor_make(memory, &key, hash);
+  append->handle = (uint64_t)(uintptr_t)actor;
   append->position = entry_put(memory, actor, append);
   append->current_version = actor->version;
   ae_str id;
@@ -195,21 +211,46 @@ static void answer_run(ae_task *task) {
   }
 }
 
+static const ae__memory_actor *known_actor(const ae_task *task) {
+  const ae_append *append = AE_CONTAINER(task, ae_append, task);
+  return (const ae__memory_actor *)(uintptr_t)append->handle;
+}
+
+/* With thousands of actors each one is a cache miss: the next ones are fetched
+ * while one is carried out. */
+static void fetch_ahead(const ae_task *next) {
+  if (!next) return;
+  const ae__memory_actor *actor = known_actor(next);
+  if (actor) __builtin_prefetch(actor->positions + actor->count, 1);
+  if (next->next) __builtin_prefetch(known_actor(next->next), 1);
+}
+
+static void flush(ae_store *store) {
+  ae__memory *memory = (ae__memory *)store;
+  ae_task *task = memory->asked;
+  if (!task) return;
+  if (!memory->done) ae_loop_defer(store->loop, &memory->answer);
+  *memory->done_last = task;
+  memory->done_last = memory->asked_last;
+  memory->asked = NULL;
+  memory->asked_last = &memory->asked;
+  uint64_t position = memory->position;
+  for (; task; task = task->next) {
+    fetch_ahead(task->next);
+    ae_append *append = AE_CONTAINER(task, ae_append, task);
+    append->status = append_now(memory, append);
+  }
+  if (memory->position > position) ae__memory_wake(memory);
+}
+
 static ae_status append(ae_store *store, ae_append *append, ae_error *err) {
   ae__memory *memory = (ae__memory *)store;
   (void)err;
-  append->status = append_now(memory, append);
-  if (!memory->done) ae_loop_defer(store->loop, &memory->answer);
   append->task.next = NULL;
-  *memory->done_last = &append->task;
-  memory->done_last = &append->task.next;
-  if (append->status == AE_OK) ae__memory_wake(memory);
+  *memory->asked_last = &append->task;
+  memory->asked_last = &append->task.next;
+  if (store->corked == 0) flush(store);
   return AE_OK;
-}
-
-/* Appends are carried out as they come. */
-static void flush(ae_store *store) {
-  (void)store;
 }
 
 /* -- retention -- */
@@ -286,6 +327,7 @@ static ae_status memory_open(ae_loop *loop, const ae_store_options *options,
   memory->store.loop = loop;
   memory->store.mode = options->mode;
   memory->answer.run = answer_run;
+  memory->asked_last = &memory->asked;
   memory->done_last = &memory->done;
   ae_list_init(&memory->cursors);
   ae_list_init(&memory->waiting);

@@ -23,14 +23,14 @@ typedef struct ae__memory_snapshot {
   char state[];
 } ae__memory_snapshot;
 
-typedef struct ae__memory_actor {
-  ae__space *space;
-  ae_ref ref; /* slices of `key` */
+typedef struct ae__memory_actor { /* what an append touches comes first */
   uint64_t version;
-  uint64_t base;            /* see ae_read */
   uint64_t *positions;      /* of its commits, rising; trimmed ones at the front
                                are left out */
   size_t first, count, cap; /* positions[first .. count) */
+  ae__space *space;
+  uint64_t base; /* see ae_read */
+  ae_ref ref;    /* slices of `key` */
   ae__memory_snapshot *snapshots; /* newest version first */
   size_t len;
   char key[];
@@ -72,6 +72,8 @@ typedef struct ae__memory {
   ae__chunk *chunk;  /* the one that is filled */
   ae_list cursors;   /* reads and scans that are not over */
   ae_list waiting;   /* live scans that wait for an append */
+  ae_task *asked;    /* appends to be carried out, oldest first */
+  ae_task **asked_last;
   ae_task *done;     /* appends to be answered, oldest first */
   ae_task **done_last;
   ae_task answer; /* deferred while `done` holds something */
