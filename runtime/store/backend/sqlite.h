@@ -47,29 +47,40 @@ typedef struct ae__sql_space { /* a namespace */
   char bytes[];
 } ae__sql_space;
 
-typedef struct ae__head {          /* an actor */
-  struct ae__head *by_key, *by_id; /* next in the bucket */
-  uint64_t hash;                   /* of the key */
-  int64_t id;
+/* An actor. What an append touches lies side by side. */
+typedef struct ae__head {
+  struct ae__head *next; /* in the bucket */
+  uint64_t hash;         /* of the key */
+  uint64_t version;      /* the latest */
+  uint64_t position;     /* of its last commit */
+  uint64_t commits;      /* ever; only their distance counts */
   ae__sql_space *space;
-  uint64_t version;  /* the latest */
-  uint64_t position; /* of its last commit */
-  uint64_t commits;  /* ever; only their distance counts */
-  uint64_t base;     /* see ae_read */
-  bool ids;          /* some are in the table `ids` */
-  bool stored;       /* in the table `actors` */
-  bool dirty;        /* in the tail that grows */
-  bool frozen;       /* in the tail that is being indexed */
-  bool used;         /* since the last sweep */
-  uint16_t len;
+  int64_t id;
+  uint16_t len; /* of the key */
+  uint8_t ns_len, type_len;
+  bool dirty;    /* in the tail that grows */
+  bool frozen;   /* in the tail that is being indexed */
+  bool ids;      /* it has some, in the table or in a tail */
+  bool stored;   /* in the table `actors` */
+  bool used;     /* since the last sweep */
+  uint64_t base; /* see ae_read */
   char key[];
 } ae__head;
 
+#define AE__IDS_PAGE 4096
+#define AE__ID_MAX ((int64_t)1 << 36)
+typedef struct ae__ids_page { /* heads by number */
+  size_t count;
+  ae__head *heads[AE__IDS_PAGE];
+} ae__ids_page;
+
 typedef struct ae__heads {
-  ae__head **by_key, **by_id;
+  ae__head **by_key;
   size_t mask; /* buckets - 1 */
   size_t count;
   size_t hand; /* of the sweep */
+  ae__ids_page **by_id;
+  size_t page_count;
 } ae__heads;
 
 typedef struct ae__mark {
@@ -290,6 +301,17 @@ ae_status ae__sql_error(ae__db *db, int code, const char *doing, ae_error *err);
 int ae__sql_fault(const char *name);
 
 /* -- sqlite_heads -- */
+/* Brings a bucket near, then what is in it, for a look-up that comes soon. */
+static inline void ae__head_near(const ae__heads *heads, uint64_t hash) {
+  if (heads->count > 0) __builtin_prefetch(&heads->by_key[hash & heads->mask]);
+}
+static inline void ae__head_nearer(const ae__heads *heads, uint64_t hash) {
+  if (heads->count == 0) return;
+  ae__head *head = heads->by_key[hash & heads->mask];
+  if (!head) return;
+  __builtin_prefetch(head, 1);
+  __builtin_prefetch((const char *)head + 64, 1);
+}
 ae__head *ae__head_find(const ae__heads *heads, ae_str key, uint64_t hash);
 ae__head *ae__head_find_id(const ae__heads *heads, int64_t id);
 ae__head *ae__head_make(ae__heads *heads, ae_str key, uint64_t hash,
@@ -298,6 +320,7 @@ void ae__head_drop(ae__heads *heads, ae__head *head);
 void ae__heads_clear(ae__heads *heads);
 /* Cached or loaded; *out NULL: no such actor. SQLITE_OK or an error. */
 int ae__head_get(ae__db *db, ae_str key, ae__head **out);
+int ae__head_get_hashed(ae__db *db, ae_str key, uint64_t hash, ae__head **out);
 int ae__head_get_id(ae__db *db, int64_t id, ae__head **out);
 /* Drops heads that nobody used of late, where there are too many. */
 void ae__heads_sweep(ae__db *db);

@@ -4,48 +4,53 @@
 
 #define BUCKETS 1024u
 
-static size_t id_bucket(const ae__heads *heads, int64_t id) {
-  return (size_t)((uint64_t)id * 0x9e3779b97f4a7c15u >> 20) & heads->mask;
-}
-
 ae__head *ae__head_find(const ae__heads *heads, ae_str key, uint64_t hash) {
   if (heads->count == 0) return NULL;
   ae__head *head = heads->by_key[hash & heads->mask];
   while (head && !(head->hash == hash && head->len == key.len &&
                    memcmp(head->key, key.ptr, key.len) == 0))
-    head = head->by_key;
+    head = head->next;
   return head;
 }
 
 ae__head *ae__head_find_id(const ae__heads *heads, int64_t id) {
-  if (heads->count == 0) return NULL;
-  ae__head *head = heads->by_id[id_bucket(heads, id)];
-  while (head && head->id != id) head = head->by_id;
-  return head;
+  size_t page = (uint64_t)id / AE__IDS_PAGE;
+  if (page >= heads->page_count || !heads->by_id[page]) return NULL;
+  return heads->by_id[page]->heads[(uint64_t)id % AE__IDS_PAGE];
 }
 
-static void link_in(ae__heads *heads, ae__head *head) {
+static void link_key(ae__heads *heads, ae__head *head) {
   ae__head **bucket = &heads->by_key[head->hash & heads->mask];
-  head->by_key = *bucket;
+  head->next = *bucket;
   *bucket = head;
-  bucket = &heads->by_id[id_bucket(heads, head->id)];
-  head->by_id = *bucket;
-  *bucket = head;
+}
+
+static void link_id(ae__heads *heads, ae__head *head) {
+  size_t page = (uint64_t)head->id / AE__IDS_PAGE;
+  if (page >= heads->page_count) {
+    size_t count = page + page / 2 + 16;
+    heads->by_id = ae_realloc(heads->by_id, count * sizeof *heads->by_id);
+    memset(heads->by_id + heads->page_count, 0,
+           (count - heads->page_count) * sizeof *heads->by_id);
+    heads->page_count = count;
+  }
+  if (!heads->by_id[page])
+    heads->by_id[page] = ae_zalloc(sizeof *heads->by_id[page]);
+  heads->by_id[page]->count++;
+  heads->by_id[page]->heads[(uint64_t)head->id % AE__IDS_PAGE] = head;
 }
 
 static void grow(ae__heads *heads) {
   size_t old = heads->by_key ? heads->mask + 1 : 0;
   size_t size = old ? 2 * old : BUCKETS;
   ae__head **before = heads->by_key;
-  ae_free(heads->by_id);
   heads->by_key = ae_zalloc(size * sizeof *heads->by_key);
-  heads->by_id = ae_zalloc(size * sizeof *heads->by_id);
   heads->mask = size - 1;
   heads->hand = 0;
   for (size_t i = 0; i < old; i++) {
     for (ae__head *next, *head = before[i]; head; head = next) {
-      next = head->by_key;
-      link_in(heads, head);
+      next = head->next;
+      link_key(heads, head);
     }
   }
   ae_free(before);
@@ -55,23 +60,30 @@ ae__head *ae__head_make(ae__heads *heads, ae_str key, uint64_t hash,
                         int64_t id) {
   if (!heads->by_key || heads->count > heads->mask) grow(heads);
   ae__head *head = ae_zalloc(sizeof *head + key.len);
+  ae_ref ref = ae__key_ref(key);
   memcpy(head->key, key.ptr, key.len);
   head->len = (uint16_t)key.len;
+  head->ns_len = (uint8_t)ref.ns.len;
+  head->type_len = (uint8_t)ref.type.len;
   head->hash = hash;
   head->id = id;
   head->used = true;
-  link_in(heads, head);
+  link_key(heads, head);
+  link_id(heads, head);
   heads->count++;
   return head;
 }
 
 void ae__head_drop(ae__heads *heads, ae__head *head) {
   ae__head **at = &heads->by_key[head->hash & heads->mask];
-  while (*at != head) at = &(*at)->by_key;
-  *at = head->by_key;
-  at = &heads->by_id[id_bucket(heads, head->id)];
-  while (*at != head) at = &(*at)->by_id;
-  *at = head->by_id;
+  while (*at != head) at = &(*at)->next;
+  *at = head->next;
+  ae__ids_page **page = &heads->by_id[(uint64_t)head->id / AE__IDS_PAGE];
+  (*page)->heads[(uint64_t)head->id % AE__IDS_PAGE] = NULL;
+  if (--(*page)->count == 0) {
+    ae_free(*page);
+    *page = NULL;
+  }
   heads->count--;
   ae_free(head);
 }
@@ -79,12 +91,13 @@ void ae__head_drop(ae__heads *heads, ae__head *head) {
 void ae__heads_clear(ae__heads *heads) {
   for (size_t i = 0; heads->by_key && i <= heads->mask; i++) {
     for (ae__head *next, *head = heads->by_key[i]; head; head = next) {
-      next = head->by_key;
+      next = head->next;
       ae_free(head);
     }
   }
-  ae_free(heads->by_key);
+  for (size_t i = 0; i < heads->page_count; i++) ae_free(heads->by_id[i]);
   ae_free(heads->by_id);
+  ae_free(heads->by_key);
   *heads = (ae__heads){0};
 }
 
@@ -95,7 +108,7 @@ void ae__heads_sweep(ae__db *db) {
        steps++) {
     ae__head *next, *head = heads->by_key[heads->hand];
     for (; head; head = next) {
-      next = head->by_key;
+      next = head->next;
       if (head->dirty || head->frozen) continue;
       if (head->used) {
         head->used = false;
@@ -133,7 +146,8 @@ static int load(ae__db *db, sqlite3_stmt *select, ae__head **out) {
   if (code == SQLITE_ROW) {
     ae_str key = {sqlite3_column_blob(select, 2),
                   (size_t)sqlite3_column_bytes(select, 2)};
-    if (key.len > 0 && key.len < AE__KEY_MAX)
+    int64_t id = sqlite3_column_int64(select, 0);
+    if (key.len > 0 && key.len < AE__KEY_MAX && id > 0 && id < AE__ID_MAX)
       *out = loaded(db, select, key, ae_hash(key));
     code = *out ? SQLITE_OK : SQLITE_CORRUPT;
   } else if (code == SQLITE_DONE) {
@@ -144,7 +158,11 @@ static int load(ae__db *db, sqlite3_stmt *select, ae__head **out) {
 }
 
 int ae__head_get(ae__db *db, ae_str key, ae__head **out) {
-  *out = ae__head_find(&db->heads, key, ae_hash(key));
+  return ae__head_get_hashed(db, key, ae_hash(key), out);
+}
+
+int ae__head_get_hashed(ae__db *db, ae_str key, uint64_t hash, ae__head **out) {
+  *out = ae__head_find(&db->heads, key, hash);
   if (*out) {
     (*out)->used = true;
     return SQLITE_OK;

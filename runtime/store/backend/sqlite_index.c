@@ -353,6 +353,8 @@ static int tail_head(ae__db *db, sqlite3_stmt *row, ae__head **out) {
   if (code != SQLITE_OK || *out) return code;
   ae_str key = {sqlite3_column_blob(row, 7),
                 (size_t)sqlite3_column_bytes(row, 7)};
+  /* Numbers are given one after the other. */
+  if (id < 1 || id > db->last_actor + 1 || id >= AE__ID_MAX) return SQLITE_OK;
   if (key.len == 0 || key.len >= AE__KEY_MAX) return SQLITE_OK;
   *out = ae__head_make(&db->heads, key, ae_hash(key), id);
   (*out)->space =

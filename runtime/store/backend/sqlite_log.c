@@ -10,6 +10,7 @@
 struct unit {
   ae_append *append;
   ae__request *request;
+  uint64_t hash; /* of the append's key */
 };
 
 /* What a group began with. */
@@ -95,9 +96,9 @@ static void undo_push(ae__db *db, ae__head *head, const ae_append *append,
                                           .made = made};
 }
 
-static ae__head *head_new(ae__db *db, ae_str key, const ae_append *append) {
-  ae__head *head =
-      ae__head_make(&db->heads, key, ae_hash(key), ++db->last_actor);
+static ae__head *head_new(ae__db *db, ae_str key, uint64_t hash,
+                          const ae_append *append) {
+  ae__head *head = ae__head_make(&db->heads, key, hash, ++db->last_actor);
   head->space = ae__space_get(db, append->ref.ns);
   if (!head->space)
     head->space = ae__space_make(db, append->ref.ns, db->last_space + 1);
@@ -159,7 +160,7 @@ static ae_status ids_check(ae__db *db, ae__head *head, ae__once *once,
 
 /* SQLITE_OK and a status that holds if the group does, or an error of the
  * database, which undoes the group. */
-static int append_one(ae__db *db, ae_append *append) {
+static int append_one(ae__db *db, ae_append *append, uint64_t hash) {
   ae__key key;
   ae__head *head;
   ae__once once;
@@ -167,7 +168,7 @@ static int append_one(ae__db *db, ae_append *append) {
   ae__key_of(&key, &append->ref);
   ae_str name = {key.bytes, key.len};
   append->position = 0;
-  int code = ae__head_get(db, name, &head);
+  int code = ae__head_get_hashed(db, name, hash, &head);
   if (code != SQLITE_OK) return code;
   append->current_version = head ? head->version : 0;
   if (!ae_expected_holds(append->expected_version, append->current_version)) {
@@ -181,7 +182,7 @@ static int append_one(ae__db *db, ae_append *append) {
     if (code != SQLITE_OK || append->status != AE_OK) return code;
   }
   bool made = !head;
-  if (made) head = head_new(db, name, append);
+  if (made) head = head_new(db, name, hash, append);
   undo_push(db, head, append, made);
   code = insert(db, head, append, made);
   if (code != SQLITE_OK) return code;
@@ -229,7 +230,7 @@ static void undo_all(ae__db *db, const struct start *start) {
 static int unit_run(ae__db *db, struct unit *unit) {
   if (unit->append) {
     ae_error_clear(&unit->append->error);
-    return append_one(db, unit->append);
+    return append_one(db, unit->append, unit->hash);
   }
   ae__request *request = unit->request;
   ae_error_clear(&request->error);
@@ -248,8 +249,11 @@ static int group_try(ae__db *db, struct unit *units, size_t count,
   *doing = "write to";
   int code = ae__sql_fault("sqlite.begin");
   if (code == SQLITE_OK) code = ae__sql_run(db, AE__SQL_BEGIN);
-  for (size_t i = 0; i < count && code == SQLITE_OK; i++)
+  for (size_t i = 0; i < count && code == SQLITE_OK; i++) {
+    if (i + 8 < count) ae__head_near(&db->heads, units[i + 8].hash);
+    if (i + 4 < count) ae__head_nearer(&db->heads, units[i + 4].hash);
     code = unit_run(db, &units[i]);
+  }
   /* Twice what came in, so that the frozen tail is done before the next. */
   if (code == SQLITE_OK) {
     bool late = db->tail.commits >= AE__BATCH;
@@ -317,6 +321,13 @@ static void group_run(ae__db *db, struct unit *units, size_t count) {
   for (size_t i = 0; i < count; i++) unit_fail(db, &units[i], code, doing);
 }
 
+static struct unit unit_of(ae_append *append) {
+  ae__key key;
+  ae__key_of(&key, &append->ref);
+  return (struct unit){.append = append,
+                       .hash = ae_hash((ae_str){key.bytes, key.len})};
+}
+
 void ae__log_write(ae__sqlite *store, ae_task *first) {
   ae__db *db = &store->db;
   size_t count = 0, cap = 0;
@@ -336,7 +347,7 @@ void ae__log_write(ae__sqlite *store, ae_task *first) {
       continue;
     }
     for (ae_task *at = appends->first; at; at = at->next)
-      units[count++] = (struct unit){.append = AE_CONTAINER(at, ae_append, task)};
+      units[count++] = unit_of(AE_CONTAINER(at, ae_append, task));
   }
   for (size_t at = 0; at < count; at += store->group) {
     size_t part = count - at < store->group ? count - at : store->group;

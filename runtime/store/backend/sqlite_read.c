@@ -50,13 +50,20 @@ static bool same(ae_str slice, ae_str body, ae_str want) {
          memcmp(body.ptr + (uintptr_t)slice.ptr, want.ptr, want.len) == 0;
 }
 
+static ae_ref head_ref(const ae__head *head) {
+  size_t type = head->ns_len + 1u, id = type + head->type_len + 1u;
+  return (ae_ref){.ns = {head->key, head->ns_len},
+                  .type = {head->key + type, head->type_len},
+                  .id = {head->key + id, head->len - id}};
+}
+
 /* The names as the index has them; found in the record's own header where they
  * are the same, so that nothing is copied. */
 static ae_ref ref_of(ae__sql_page *page, size_t base, ae_str body,
                      const ae__head *head) {
   ae_ref ref = {0};
   size_t at = 9;
-  ae_ref want = head ? ae__key_ref((ae_str){head->key, head->len}) : ref;
+  ae_ref want = head ? head_ref(head) : ref;
   if (header_str(body, &at, &ref.ns) && header_str(body, &at, &ref.type) &&
       header_str(body, &at, &ref.id) &&
       (!head ||
