@@ -2,8 +2,10 @@
  * answers come back; and what the store thread does with a batch of them. */
 #include "store/backend/sqlite.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
+#define LOOP_SPIN_NS 300000
 #define SPIN_US 100 /* a wake-up of the other core costs a third of that */
 #define LOOK_MS 25  /* how often a reader looks for what others stored */
 
@@ -174,6 +176,19 @@ static void push(ae__sqlite *store, ae__request *request) {
   ae_worker_push(store->worker, &request->task);
 }
 
+/* A lone append waits for little but the disk: being waked would cost a third
+ * of that again. So the loop goes on looking for its other events and for the
+ * answer, for a moment, instead of sleeping. */
+static void on_spin(uv_idle_t *spin) {
+  ae__sqlite *store = spin->data;
+  if (ae_clock_mono() > store->spin_until) uv_idle_stop(spin);
+}
+
+static void spin_for(ae__sqlite *store) {
+  store->spin_until = ae_clock_mono() + LOOP_SPIN_NS;
+  uv_idle_start(&store->spin, on_spin);
+}
+
 static ae__request *request_new(ae_store *store, ae__kind kind, void *of,
                                 void (*answer)(ae_task *task)) {
   ae__request *request = ae_zalloc(sizeof *request);
@@ -287,8 +302,9 @@ static void cursor_wait(ae__cursor *cursor) {
   ae__sqlite *store = sqlite_of(cursor->handle.store);
   ae_list_remove(&cursor->link);
   ae_list_push(&store->waiting, &cursor->link);
-  if (store->timer && !uv_is_active((uv_handle_t *)store->timer))
-    uv_timer_start(store->timer, on_timer, LOOK_MS, 0);
+  if (store->store.mode == AE_STORE_READ &&
+      !uv_is_active((uv_handle_t *)&store->timer))
+    uv_timer_start(&store->timer, on_timer, LOOK_MS, 0);
 }
 
 static void on_page(ae_task *task) {
@@ -418,6 +434,7 @@ static void sqlite_scan_end(ae_scan *scan) {
 static void on_appends(ae_task *task) {
   ae__appends *appends = AE_CONTAINER(answered(task), ae__appends, request);
   ae__sqlite *store = appends->request.store;
+  uv_idle_stop(&store->spin);
   ae_task *next = appends->first;
   appends->next = store->pool;
   store->pool = appends;
@@ -449,6 +466,7 @@ static void sqlite_flush(ae_store *store) {
   ae__sqlite *sqlite = sqlite_of(store);
   if (!sqlite->filling) return;
   push(sqlite, &sqlite->filling->request);
+  spin_for(sqlite);
   sqlite->filling = NULL;
 }
 
@@ -631,11 +649,9 @@ static ae_status sqlite_open(ae_loop *loop, const ae_store_options *options,
     ae_free(store);
     return status;
   }
-  if (options->mode == AE_STORE_READ) {
-    store->timer = ae_zalloc(sizeof *store->timer);
-    uv_timer_init(&loop->uv, store->timer);
-    store->timer->data = store;
-  }
+  uv_timer_init(&loop->uv, &store->timer);
+  uv_idle_init(&loop->uv, &store->spin);
+  store->timer.data = store->spin.data = store;
   *out = &store->store;
   return AE_OK;
 }
@@ -648,13 +664,17 @@ static void sqlite_free(ae__sqlite *store) {
     store->pool = appends->next;
     ae_free(appends);
   }
-  ae_free(store->timer);
   ae_free(store);
   closed(data);
 }
 
+static void on_spin_closed(uv_handle_t *spin) {
+  sqlite_free(spin->data);
+}
+
 static void on_timer_closed(uv_handle_t *timer) {
-  sqlite_free(timer->data);
+  ae__sqlite *store = timer->data;
+  uv_close((uv_handle_t *)&store->spin, on_spin_closed);
 }
 
 /* A cursor that the caller has not ended is still to be told. */
@@ -663,10 +683,7 @@ static void close_finish(ae_task *task) {
   ae_worker_stop(store->worker);
   while (!ae_list_empty(&store->cursors))
     cursor_cancel(AE_CONTAINER(store->cursors.next, ae__cursor, link));
-  if (store->timer)
-    uv_close((uv_handle_t *)store->timer, on_timer_closed);
-  else
-    sqlite_free(store);
+  uv_close((uv_handle_t *)&store->timer, on_timer_closed);
 }
 
 /* The last answer: all requests before it were answered. What was deferred
