@@ -1,0 +1,324 @@
+/* Every step of the SQLite backend fails once, at each of its passages: what
+ * was acknowledged is there, what was refused is not, and service goes on. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/fault.h"
+#include "base/mem.h"
+#include "store/sqlite_support.h"
+
+enum { ACTORS = 5, GROUP = 12 };
+
+static const struct fixture *const under_test = &sqlite_fixture;
+
+static int setup(void **state) {
+  *state = world_new(under_test);
+  return 0;
+}
+
+static int teardown(void **state) {
+  ae_fault_reset();
+  world_free(*state);
+  return 0;
+}
+
+struct model {
+  uint64_t version[ACTORS];
+  uint64_t commits;
+  unsigned ids; /* command ids made so far */
+  bool stored[4096];
+};
+
+static const char *const names[ACTORS] = {"bank/account/a", "bank/account/b",
+                                          "bank/account/c", "shop/cart/a",
+                                          "shop/cart/b"};
+
+static void id_name(char *out, size_t size, unsigned id) {
+  snprintf(out, size, "c-%u", id);
+}
+
+/* One group: chains of several actors, half of the commits with an id. */
+static unsigned group_append(struct world *world, struct model *model) {
+  struct outcome outcomes[GROUP];
+  uint64_t next[ACTORS];
+  unsigned ids[GROUP], failed = 0;
+  char id[16];
+  memcpy(next, model->version, sizeof next);
+  ae_store_cork(world->store);
+  for (unsigned i = 0; i < GROUP; i++) {
+    unsigned a = i % ACTORS;
+    ids[i] = i % 2 ? model->ids++ : 0;
+    id_name(id, sizeof id, ids[i]);
+    append_start(world, &outcomes[i], names[a], next[a]++, 1, i % 2 ? id : NULL,
+                 0);
+  }
+  ae_store_uncork(world->store);
+  for (unsigned i = 0; i < GROUP; i++) {
+    world_until(world, &outcomes[i].done);
+    ae_status status = outcomes[i].append.status;
+    if (status == AE_OK) {
+      model->version[i % ACTORS]++;
+      model->commits++;
+      assert_int_equal(outcomes[i].append.current_version,
+                       model->version[i % ACTORS]);
+      if (i % 2) model->stored[ids[i]] = true;
+    } else {
+      failed++;
+      assert_true(status == AE_STORE_FULL || status == AE_STORE_UNAVAILABLE ||
+                  status == AE_VERSION_CONFLICT);
+      assert_true(strlen(ae_error_text(&outcomes[i].error)) > 0);
+    }
+    outcome_clear(&outcomes[i]);
+  }
+  return failed;
+}
+
+static void model_check(struct world *world, const struct model *model) {
+  struct kept_list list = {0};
+  char id[16];
+  uint64_t position;
+  for (int a = 0; a < ACTORS; a++) {
+    read_all(world, names[a], 1, UINT64_MAX, &list);
+    assert_int_equal(list.status, AE_OK);
+    assert_int_equal(list.latest, model->version[a]);
+    assert_int_equal(list.events, model->version[a]);
+    assert_int_equal(list.damaged, 0);
+    for (size_t i = 0; i < list.count; i++)
+      assert_int_equal(list.at[i].first_version, i + 1);
+  }
+  for (unsigned i = 1; i < model->ids; i++) {
+    bool found = false;
+    id_name(id, sizeof id, i);
+    for (int a = 0; a < ACTORS && !found; a++) {
+      lookup_of(world, names[a], id, &position, NULL);
+      found = position > 0;
+    }
+    assert_int_equal(found, model->stored[i]);
+  }
+  scan_all(world, NULL, 0, UINT64_MAX, &list);
+  assert_int_equal(list.count, model->commits);
+  assert_int_equal(stats_of(world, NULL).commits, model->commits);
+  kept_clear(&list);
+}
+
+static void nth_of(struct world *world, struct model *model, const char *name,
+                   int error) {
+  for (unsigned nth = 1; nth < 200; nth++) {
+    ae_fault_arm(name, nth, error);
+    unsigned failed = group_append(world, model);
+    ae_fault_reset();
+    /* Where there was no room once, halves are tried, and fit. */
+    if (error == ENOSPC && nth < 40) continue;
+    if (failed == 0) {
+      assert_true(nth > 1);
+      break;
+    }
+    assert_int_equal(failed, GROUP);
+    assert_int_equal(group_append(world, model), 0);
+  }
+  model_check(world, model);
+  world_reopen(world);
+  model_check(world, model);
+}
+
+static void each_step_of_an_append_fails(void **state) {
+  struct world *world = *state;
+  struct model model = {.ids = 1};
+  static const char *const steps[] = {"sqlite.begin", "sqlite.insert",
+                                      "sqlite.commit", "sqlite.read"};
+  static const int errors[] = {EIO, ENOSPC, EACCES, EAGAIN};
+  assert_int_equal(group_append(world, &model), 0);
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    /* An actor that is not in memory is read. */
+    world_reopen(world);
+    for (size_t k = 0; k < sizeof errors / sizeof *errors; k++) {
+      if (i == 3) world_reopen(world);
+      if (errors[k] == EIO || errors[k] == ENOSPC)
+        nth_of(world, &model, steps[i], errors[k]);
+      else {
+        ae_fault_arm(steps[i], 1, errors[k]);
+        assert_int_equal(group_append(world, &model), GROUP);
+        ae_fault_reset();
+      }
+    }
+  }
+  assert_int_equal(group_append(world, &model), 0);
+  model_check(world, &model);
+}
+
+/* Where all fail, all fail, and the message says what to do. */
+static void a_full_disk_is_said(void **state) {
+  struct world *world = *state;
+  struct outcome outcome;
+  char fact[64];
+  ae_fault_arm("sqlite.insert", 0, ENOSPC);
+  append_start(world, &outcome, "bank/account/a", 0, 1, NULL, 0);
+  world_until(world, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_STORE_FULL);
+  fact_of(&outcome.error, "cause", fact, sizeof fact);
+  assert_string_equal(fact, "the disk is full");
+  assert_non_null(strstr(ae_error_text(&outcome.error), "make room"));
+  outcome_clear(&outcome);
+  ae_fault_reset();
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+}
+
+/* The index rides in groups of appends; a failure of its step is theirs. */
+static void each_step_of_the_index_fails(void **state) {
+  struct world *world = *state;
+  struct model model = {.ids = 1};
+  char name[64];
+  uint64_t more = 0;
+  for (int a = 0; a < 325; a++) {
+    snprintf(name, sizeof name, "many/account/a-%d", a);
+    append_many(world, name, 0, 200);
+    more += 200;
+  }
+  assert_int_equal(stats_of(world, NULL).unindexed, 65000);
+  unsigned failed = 0;
+  for (unsigned nth = 1; nth <= 80; nth++) {
+    ae_fault_arm("sqlite.index", nth % 3 + 1, nth % 2 ? EIO : EROFS);
+    for (int i = 0; i < 3; i++) failed += group_append(world, &model);
+    ae_fault_reset();
+  }
+  assert_true(failed > 0);
+  while (stats_of(world, NULL).unindexed > 65536)
+    assert_int_equal(group_append(world, &model), 0);
+  for (int round = 0; round < 2; round++) {
+    struct kept_list list = {0};
+    for (int a = 0; a < 325; a += 7) {
+      snprintf(name, sizeof name, "many/account/a-%d", a);
+      read_all(world, name, 1, UINT64_MAX, &list);
+      assert_int_equal(list.events, 200);
+    }
+    assert_int_equal(stats_of(world, "many").commits, more);
+    assert_int_equal(stats_of(world, "many").actors, 325);
+    kept_clear(&list);
+    /* Closing without an index loses nothing either. */
+    ae_fault_arm("sqlite.index", 0, EIO);
+    world_close(world);
+    ae_fault_reset();
+    world_open(world, AE_STORE_WRITE);
+  }
+  assert_int_equal(group_append(world, &model), 0);
+}
+
+static void each_step_of_other_writes_fails(void **state) {
+  struct world *world = *state;
+  char text[200];
+  uint64_t checkpoint;
+  append_many(world, "bank/account/a", 0, 50);
+  static const char *const steps[] = {"sqlite.begin", "sqlite.row",
+                                      "sqlite.snapshot", "sqlite.commit"};
+  ae_row rows[] = {{AE_STR("a"), AE_STR("1")},
+                   {AE_STR("b"), AE_STR("2")},
+                   {AE_STR("c"), AE_STR("3")}};
+  ae_rows_read how = {.ns = AE_STR("bank"), .projection = AE_STR("p")};
+  uint64_t was = 0;
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    for (unsigned nth = 1; nth <= 4; nth++) {
+      ae_fault_arm(steps[i], nth, EIO);
+      ae_status status = rows_put(world, "bank", "p", rows, 3, was, was + 1);
+      ae_fault_reset();
+      if (status == AE_OK) was++;
+      rows_get(world, &how, text, sizeof text, &checkpoint);
+      assert_int_equal(checkpoint, was);
+      assert_string_equal(text, was ? "a=1 b=2 c=3" : "");
+      uint64_t before = stats_of(world, "bank").snapshots;
+      ae_fault_arm(steps[i], nth, EIO);
+      status =
+          snapshot_save(world, "bank/account/a", 10 * i + nth, 1, "s", true);
+      ae_fault_reset();
+      assert_int_equal(stats_of(world, "bank").snapshots,
+                       before + (status == AE_OK));
+      assert_int_equal(snapshot_load(world, "bank/account/a", 10 * i + nth, 1,
+                                     text, NULL) == 10 * i + nth,
+                       status == AE_OK);
+    }
+  }
+  assert_true(was > 0);
+}
+
+static void each_step_of_a_trim_fails(void **state) {
+  struct world *world = *state;
+  static const char *const steps[] = {"sqlite.index", "sqlite.begin",
+                                      "sqlite.trim", "sqlite.commit"};
+  uint64_t trimmed, left, gone = 0;
+  append_many(world, "bank/account/a", 0, 600);
+  snapshot_save(world, "bank/account/a", 590, 1, "base", true);
+  uint64_t bytes = stats_of(world, NULL).bytes;
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    for (unsigned nth = 1; nth <= 30; nth += 7) {
+      struct kept_list list = {0};
+      append_ok(world, "shop/cart/a", 5 * i + nth / 7, 1, NULL);
+      bytes -= bytes / 60;
+      ae_fault_arm(steps[i], nth, EIO);
+      ae_status status = trim_of(world, "bank", 0, bytes, &trimmed, &left);
+      ae_fault_reset();
+      if (status == AE_OK) gone += trimmed;
+      read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+      assert_int_equal(list.count, 600 - gone);
+      assert_int_equal(list.base, gone ? 590 : 0);
+      assert_int_equal(stats_of(world, "bank").commits, 600 - gone);
+      kept_clear(&list);
+    }
+  }
+  assert_true(gone > 0);
+}
+
+static void a_failing_read_says_so(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  append_many(world, "bank/account/a", 0, 5000);
+  for (unsigned nth = 1; nth <= 3; nth++) {
+    ae_fault_arm("sqlite.read", nth, EIO);
+    scan_all(world, "bank", 0, UINT64_MAX, &list);
+    ae_fault_reset();
+    if (list.status == AE_OK) {
+      assert_int_equal(list.count, 5000);
+      assert_true(nth > 1);
+    } else {
+      assert_int_equal(list.status, AE_STORE_UNAVAILABLE);
+      assert_int_equal(list.count, nth == 1 ? 0 : 4096);
+    }
+  }
+  ae_fault_arm("sqlite.read", 1, EIO);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  ae_fault_reset();
+  assert_int_equal(list.status, AE_STORE_UNAVAILABLE);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.count, 5000);
+  kept_clear(&list);
+}
+
+/* SQLite's own log cannot be brought in: it grows, and nothing is lost. */
+static void checkpoints_fail(void **state) {
+  struct world *world = *state;
+  ae_fault_arm("sqlite.checkpoint", 0, EIO);
+  for (int i = 0; i < 60; i++) {
+    struct outcome outcome;
+    append_start(world, &outcome, "bank/account/a", (uint64_t)i, 1, NULL,
+                 1 << 20);
+    world_until(world, &outcome.done);
+    assert_int_equal(outcome.append.status, AE_OK);
+    outcome_clear(&outcome);
+  }
+  world_reopen(world);
+  ae_fault_reset();
+  assert_int_equal(lookup_of(world, "bank/account/a", NULL, NULL, NULL), 60);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+  const struct CMUnitTest tests[] = {
+      TEST(each_step_of_an_append_fails),
+      TEST(a_full_disk_is_said),
+      TEST(each_step_of_the_index_fails),
+      TEST(each_step_of_other_writes_fails),
+      TEST(each_step_of_a_trim_fails),
+      TEST(a_failing_read_says_so),
+      TEST(checkpoints_fail),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
