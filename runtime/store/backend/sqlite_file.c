@@ -166,11 +166,26 @@ int ae__sql_fault(const char *name) {
 
 /* -- errors -- */
 
+/* What the system said of the last error on the file, or on SQLite's log. */
+static int errno_of(ae__db *db, int which) {
+  sqlite3_file *file = NULL;
+  int error = 0;
+  if (sqlite3_file_control(db->sqlite, "main", which, &file) == SQLITE_OK &&
+      file && file->pMethods)
+    file->pMethods->xFileControl(file, SQLITE_FCNTL_LAST_ERRNO, &error);
+  return error;
+}
+
 static bool no_room(ae__db *db, int code) {
   if ((code & 0xff) == SQLITE_FULL) return true;
-  if ((code & 0xff) != SQLITE_IOERR || !db->sqlite) return false;
-  int error = sqlite3_system_errno(db->sqlite);
-  return error == ENOSPC || error == EDQUOT || error == EFBIG;
+  if (code != SQLITE_IOERR_WRITE || !db->sqlite) return false;
+  static const int which[] = {SQLITE_FCNTL_FILE_POINTER,
+                              SQLITE_FCNTL_JOURNAL_POINTER};
+  for (size_t i = 0; i < sizeof which / sizeof *which; i++) {
+    int error = errno_of(db, which[i]);
+    if (error == EDQUOT || error == EFBIG) return true;
+  }
+  return false;
 }
 
 static const char *advice(int code) {
@@ -343,12 +358,30 @@ static int sync_folder(const char *path) {
   return code;
 }
 
-static bool has_wal(const ae__db *db) {
+static bool has_beside(const ae__db *db, const char *suffix) {
   struct stat about;
-  char *name = sqlite3_mprintf("%s-wal", db->path);
+  char *name = sqlite3_mprintf("%s%s", db->path, suffix);
   bool there = stat(name, &about) == 0 && about.st_size > 0;
   sqlite3_free(name);
   return there;
+}
+
+static bool has_wal(const ae__db *db) {
+  return has_beside(db, "-wal");
+}
+
+/* SQLite takes a file of a few bytes for an empty one, and would write over it.
+ * While a journal is there, SQLite has yet to bring the file in order. */
+static bool is_sqlite(const ae__db *db) {
+  static const char magic[16] = "SQLite format 3";
+  char start[16];
+  int file = open(db->path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return true; /* what opens it next says why */
+  ssize_t len = pread(file, start, sizeof start, 0);
+  close(file);
+  if (len == 0) return true;
+  return (len == sizeof start && memcmp(start, magic, sizeof magic) == 0) ||
+         has_beside(db, "-journal");
 }
 
 /* What the file says it is. AE_OK: ours, or empty (`*fresh`). */
@@ -504,6 +537,7 @@ ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
   if (stat(path, &about) == 0) {
     if (S_ISDIR(about.st_mode))
       return refuse(err, path, "it is a folder", "name a file in it");
+    if (!is_sqlite(db)) return ae__sql_error(db, SQLITE_NOTADB, "open", err);
   } else if (errno != ENOENT || !db->writer) {
     if (errno == ENOENT)
       return refuse(err, path, "there is no such file",

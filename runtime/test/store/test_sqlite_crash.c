@@ -165,6 +165,7 @@ static void killed_at_random_moments(void **state) {
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+      setenv("CMOCKA_TEST_ABORT", "1", 1);
       close(ends[0]);
       write_for_ever(url, ends[1], versions);
     }
