@@ -12,13 +12,19 @@ typedef struct state_work {
   ae_buf *out;
 } state_work;
 
+/* Of one well-formed value. */
+static bool is_map(ae_str bytes) {
+  uint8_t first = bytes.len ? (uint8_t)bytes.ptr[0] : 0;
+  return (first & 0xf0) == 0x80 || first == 0xde || first == 0xdf;
+}
+
 static void load_work(ae_script *script, lua_State *L, void *arg) {
   state_work *work = arg;
   if (!ae__decode_all(&script->codec, L, work->bytes, "state")) {
     ae__fail_value(script, L, 0);
   }
-  if (!lua_istable(L, -1)) {
-    ae__fail(script, L, AE_VALUE_ERROR, 0, "a state is a map");
+  if (!is_map(work->bytes)) {
+    ae__fail(script, L, AE_VALUE_ERROR, 0, "the state is no map");
   }
   work->state = luaL_ref(L, LUA_REGISTRYINDEX);
 }
@@ -239,8 +245,7 @@ static void encode_map(ae_script *script, lua_State *L, const decide_work *work,
              "decide.%s, event %s: %.*s", work->command->name, type->name,
              (int)script->codec.problem.len, script->codec.problem.ptr);
   }
-  uint8_t first = (uint8_t)out->ptr[start];
-  if ((first & 0xf0) != 0x80 && first != 0xde && first != 0xdf) {
+  if (!is_map((ae_str){out->ptr + start, out->len - start})) {
     ae__fail(script, L, AE_VALUE_ERROR, work->command->decide.line,
              "decide.%s, event %s: %s must be a map, as in { amount = 5 }",
              work->command->name, type->name, root);
@@ -453,8 +458,7 @@ static void decide_one(ae_script *script, lua_State *L, void *arg) {
     ae_error_cstr(script->err, "got", "what cannot be read");
     return;
   }
-  uint8_t first = (uint8_t)decide->data.ptr[0];
-  if ((first & 0xf0) != 0x80 && first != 0xde && first != 0xdf) {
+  if (!is_map(decide->data)) {
     not_a_map(script, command->name,
               lua_istable(L, 1) ? "a list or null" : luaL_typename(L, 1));
     return;

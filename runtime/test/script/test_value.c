@@ -331,6 +331,9 @@ static void damage_is_an_error(void **unused) {
   } bad[] = {
       {"", 0},
       {"\xc1", 1},
+      {"\xc0", 1},
+      {"\x90", 1},
+      {"\x07", 1},
       {"\x81\xa1x", 3},
       {"\x80\x80", 2},
       {"\xdf\xff\xff\xff\xff", 5},
