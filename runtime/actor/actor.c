@@ -38,6 +38,7 @@ ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,
   actors->node = ae_str_of(options && options->node ? options->node : "");
   actors->queue_limit =
       options && options->queue_limit ? options->queue_limit : QUEUE_DEFAULT;
+  ae_list_init(&actors->incoming);
   ae_list_init(&actors->dirty);
   ae_list_init(&actors->delayed);
   actors->flush.run = on_flush;

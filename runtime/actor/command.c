@@ -28,9 +28,10 @@
 #include "actor/internal.h"
 #include "base/clock.h"
 
-/* Actors run in one turn of the loop. Few enough that what they touch stays in
- * the cache until the answers come, and that the store's thread begins with the
- * first while the next are decided; enough to share a turn's cost. */
+/* Commands taken in and actors run in one turn of the loop. Few enough that
+ * what they touch stays in the cache until the answers come, and that the
+ * store's thread begins with the first while the next are decided; enough to
+ * share a turn's cost. */
 #define AT_ONCE 32
 
 void ae__actor_cool(ae__actor *actor) {
@@ -92,13 +93,17 @@ static void load(ae__actor *actor) {
 
 /* -- turns -- */
 
+static void flush_later(ae_actors *actors) {
+  if (actors->flushing) return;
+  actors->flushing = true;
+  ae_loop_defer(actors->loop, &actors->flush);
+}
+
 void ae__actor_mark(ae__actor *actor) {
   ae_actors *actors = actor->type->realm->actors;
   ae__actor_touch(actor);
   if (ae_list_empty(&actor->dirty)) ae_list_push(&actors->dirty, &actor->dirty);
-  if (actors->flushing) return;
-  actors->flushing = true;
-  ae_loop_defer(actors->loop, &actors->flush);
+  flush_later(actors);
 }
 
 static void run(ae__actor *actor) {
@@ -115,23 +120,6 @@ static void run(ae__actor *actor) {
   } else {
     ae__batch_start(actor);
   }
-}
-
-void ae__flush(ae_actors *actors) {
-  ae_store_cork(actors->store);
-  actors->now = ae_clock_now();
-  for (unsigned n = 0; n < AT_ONCE; n++) {
-    ae_list *link = ae_list_shift(&actors->dirty);
-    if (!link) break;
-    ae__actor *actor = AE_CONTAINER(link, ae__actor, dirty);
-    ae_realm *realm = actor->type->realm;
-    run(actor);
-    if (realm->live > realm->cap) ae__realm_trim(realm);
-  }
-  actors->now = 0;
-  ae_store_uncork(actors->store);
-  actors->flushing = !ae_list_empty(&actors->dirty);
-  if (actors->flushing) ae_loop_defer(actors->loop, &actors->flush);
 }
 
 /* A command with an id that is under way already takes its outcome.
@@ -151,41 +139,12 @@ static ae_status join(ae__actor *actor, ae_command *command, ae_error *err) {
   return AE_OK;
 }
 
-/* An outcome that is known at once is given a moment later. */
-typedef struct refusal {
-  ae_task task;
-  ae_actors *actors;
-  ae__type *type;
-  ae_command *command;
-  ae_error err;
-} refusal;
-
-static void on_refuse(ae_task *task) {
-  refusal *it = AE_CONTAINER(task, refusal, task);
-  ae__answer_error(it->actors, it->type, it->command, it->err.status, 0,
-                   &it->err);
-  ae_error_clear(&it->err);
-  ae_free(it);
-}
-
-/* Takes `err`. */
-static void refuse(ae_actors *actors, ae__type *type, ae_command *command,
-                   ae_error *err) {
-  refusal *it = ae_zalloc(sizeof *it);
-  *it = (refusal){.task = {.run = on_refuse},
-                  .actors = actors,
-                  .type = type,
-                  .command = command,
-                  .err = *err};
-  ae_loop_defer(actors->loop, &it->task);
-}
-
 static ae_status check(ae_actors *actors, ae_command *command, ae__type **type,
                        ae_error *err) {
   ae_status status;
   if (actors->closing)
     return ae_error_set(err, AE_CANCELED, "the node is stopping");
-  if (actors->waiting > actors->queue_limit) {
+  if (command->marks & AE__REFUSED) {
     ae_error_set(err, AE_OVERLOADED,
                  "%zu commands are waiting; send more when some were answered",
                  actors->queue_limit);
@@ -200,29 +159,83 @@ static ae_status check(ae_actors *actors, ae_command *command, ae__type **type,
   return ae__type_find(actors, &command->ref, type, err);
 }
 
-void ae_actors_submit(ae_actors *actors, ae_command *command) {
-  ae_list_init(&command->link);
-  ae_list_init(&command->id_link);
-  command->joined = NULL;
-  command->digest = 0;
-  command->attempt = 0;
-  command->marks = 0;
-  actors->waiting++;
-  ae__hold(actors);
-  ae_error err = {0};
-  ae__type *type = NULL;
-  if (check(actors, command, &type, &err) != AE_OK) {
-    refuse(actors, type, command, &err);
-    return;
-  }
-  ae__actor *actor = ae__actor_make(type, command->ref.id);
+/* A command on its way to its actor. */
+typedef struct arrival {
+  ae_command *command;
+  ae__type *type;
+  uint64_t hash; /* of the actor's id */
+} arrival;
+
+static void arrive(ae_actors *actors, const arrival *it) {
+  ae_command *command = it->command;
+  ae__actor *actor = ae__actor_make(it->type, command->ref.id, it->hash);
   if (command->id.ptr) {
+    ae_error err = {0};
     command->digest = ae_command_digest(command->name, command->data);
     ae_status status = join(actor, command, &err);
-    if (status == AE_ID_REUSED) refuse(actors, type, command, &err);
+    if (status == AE_ID_REUSED)
+      ae__answer_error(actors, it->type, command, status, 0, &err);
+    ae_error_clear(&err);
     if (status != AE_OK) return;
   }
   ae_list_push(&actor->queue, &command->link);
   if (actor->phase == AE__READY || actor->phase == AE__COLD)
     ae__actor_mark(actor);
+}
+
+/* With thousands of actors each look-up misses the cache twice; here the misses
+ * of a turn's commands overlap. */
+static void take_in(ae_actors *actors) {
+  arrival arrivals[AT_ONCE];
+  unsigned count = 0;
+  for (unsigned n = 0; n < AT_ONCE; n++) {
+    ae_list *link = ae_list_shift(&actors->incoming);
+    if (!link) break;
+    ae_command *command = ae__command_of(link);
+    ae__type *type = NULL;
+    ae_error err = {0};
+    ae_status status = check(actors, command, &type, &err);
+    if (status == AE_OK) {
+      uint64_t hash = ae_hash(command->ref.id);
+      ae_map_fetch_slot(&type->actors, hash);
+      arrivals[count++] = (arrival){command, type, hash};
+    } else {
+      ae__answer_error(actors, type, command, status, 0, &err);
+    }
+    ae_error_clear(&err);
+  }
+  for (unsigned i = 0; i < count; i++)
+    ae_map_fetch_value(&arrivals[i].type->actors, arrivals[i].hash);
+  for (unsigned i = 0; i < count; i++) arrive(actors, &arrivals[i]);
+}
+
+void ae__flush(ae_actors *actors) {
+  take_in(actors);
+  ae_store_cork(actors->store);
+  actors->now = ae_clock_now();
+  for (unsigned n = 0; n < AT_ONCE; n++) {
+    ae_list *link = ae_list_shift(&actors->dirty);
+    if (!link) break;
+    ae__actor *actor = AE_CONTAINER(link, ae__actor, dirty);
+    ae_realm *realm = actor->type->realm;
+    run(actor);
+    if (realm->live > realm->cap) ae__realm_trim(realm);
+  }
+  actors->now = 0;
+  ae_store_uncork(actors->store);
+  actors->flushing =
+      !ae_list_empty(&actors->dirty) || !ae_list_empty(&actors->incoming);
+  if (actors->flushing) ae_loop_defer(actors->loop, &actors->flush);
+}
+
+void ae_actors_submit(ae_actors *actors, ae_command *command) {
+  ae_list_init(&command->id_link);
+  command->joined = NULL;
+  command->digest = 0;
+  command->attempt = 0;
+  command->marks = actors->waiting >= actors->queue_limit ? AE__REFUSED : 0;
+  actors->waiting++;
+  ae__hold(actors);
+  ae_list_push(&actors->incoming, &command->link);
+  flush_later(actors);
 }

@@ -40,6 +40,7 @@ struct ae_actors {
   ae_map realms;     /* name → ae_realm */
   ae_uuid7 uuid;
   int64_t now;       /* µs, while flushing a turn's actors; else 0 */
+  ae_list incoming;  /* commands submitted, not yet given to their actors */
   ae_list dirty;     /* actors that have something to do this turn */
   bool flushing;     /* `flush` is deferred */
   ae_task flush;
@@ -94,6 +95,7 @@ static inline ae_command *ae__command_of(ae_list *link) {
 enum {
   AE__WAIVED = 1, /* its policy said to go on without expected_version */
   AE__LOOKED = 2, /* its id was looked up at the version of its batch */
+  AE__REFUSED = 4, /* too much was waiting when it came */
 };
 
 /* A commit that outcomes point at. */
@@ -108,7 +110,7 @@ typedef struct ae__stored {
 ae_status ae__type_find(ae_actors *actors, const ae_ref *ref, ae__type **out,
                         ae_error *err);
 ae__actor *ae__actor_find(ae__type *type, ae_str id);
-ae__actor *ae__actor_make(ae__type *type, ae_str id);
+ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash);
 /* Something is under way with it: it cannot be evicted. */
 void ae__actor_touch(ae__actor *actor);
 /* Nothing is: it may be evicted, and is when there are too many. */

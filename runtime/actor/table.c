@@ -56,8 +56,7 @@ ae__actor *ae__actor_find(ae__type *type, ae_str id) {
   return ae_map_get(&type->actors, id);
 }
 
-ae__actor *ae__actor_make(ae__type *type, ae_str id) {
-  uint64_t hash = ae_hash(id);
+ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash) {
   ae__actor *actor = ae_map_get_hashed(&type->actors, id, hash);
   if (actor) return actor;
   AE_ASSERT_CMP(id.len, <=, UINT8_MAX);

@@ -26,6 +26,14 @@ uint64_t ae_hash(ae_str bytes);
 void *ae_map_get(const ae_map *map, ae_str key);
 /* With a hash that the caller has from ae_hash. */
 void *ae_map_get_hashed(const ae_map *map, ae_str key, uint64_t hash);
+/* Many look-ups side by side: first fetch all slots into the cache, then what
+ * they probably hold, then get. Both only hint. */
+static inline void ae_map_fetch_slot(const ae_map *map, uint64_t hash) {
+  if (map->slots) __builtin_prefetch(&map->slots[hash & map->mask]);
+}
+static inline void ae_map_fetch_value(const ae_map *map, uint64_t hash) {
+  if (map->slots) __builtin_prefetch(map->slots[hash & map->mask].value, 1);
+}
 /* Sets or replaces; returns the old value or NULL. `key` must outlive it. */
 void *ae_map_put(ae_map *map, ae_str key, void *value);
 void *ae_map_put_hashed(ae_map *map, ae_str key, uint64_t hash, void *value);
