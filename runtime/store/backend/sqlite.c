@@ -91,6 +91,7 @@ static int reads_try(ae__db *db, ae_task *first) {
       ae__cursor *cursor = cursor_of(request);
       cursor->was_after = cursor->after;
       cursor->was_version_after = cursor->version_after;
+      cursor->was_version_next = cursor->version_next;
     }
     read_run(db, request);
   }
@@ -105,6 +106,7 @@ static void reads_again(ae_task *first) {
     ae__cursor *cursor = cursor_of(request);
     cursor->after = cursor->was_after;
     cursor->version_after = cursor->was_version_after;
+    cursor->version_next = cursor->was_version_next;
   }
 }
 

@@ -35,6 +35,7 @@
 #define AE__MARK 256u                     /* commits between marks */
 #define AE__HEADS_MAX 262144u             /* cached, besides the tail's */
 #define AE__GROUP 4096u                   /* appends in a transaction */
+#define AE__SPACE_MAX (UINT16_MAX * 256)  /* ids of namespaces */
 #define AE__SCAN_ROWS 16384u              /* rows looked at in one request */
 
 /* -- what the store thread knows -- */
@@ -262,7 +263,9 @@ typedef struct ae__cursor {
   uint64_t from, to;
   uint64_t after;         /* position up to which pages were filled */
   uint64_t version_after; /* first version of that commit */
+  uint64_t version_next;  /* the version behind it */
   uint64_t was_after, was_version_after; /* before the page was filled */
+  uint64_t was_version_next;
   bool broken; /* the actor's chain is: all of the log is searched */
   ae__sql_page pages[2];
 } ae__cursor;

@@ -196,12 +196,15 @@ ae__sql_space *ae__space_get_id(ae__db *db, int64_t id) {
 ae__sql_space *ae__space_make(ae__db *db, ae_str name, int64_t id) {
   ae__sql_space *space = ae__space_get(db, name);
   if (space) return space;
-  if (id > db->last_space) db->last_space = id;
+  /* A damaged row can name any number: no slot, and nothing is found by it. */
+  bool slot = id >= 1 && id <= AE__SPACE_MAX;
+  if (slot && id > db->last_space) db->last_space = id;
   space = ae_zalloc(sizeof *space + name.len);
   space->id = id;
   memcpy(space->bytes, name.ptr, name.len);
   space->name = (ae_str){space->bytes, name.len};
   ae_map_put(&db->spaces, space->name, space);
+  if (!slot) return space;
   if ((uint64_t)id >= db->space_cap) {
     size_t cap = db->space_cap ? db->space_cap : 16;
     while (cap <= (size_t)id) cap *= 2;

@@ -323,7 +323,7 @@ static int spaces_load(ae__db *db) {
     ae_str name = {sqlite3_column_blob(select, 1),
                    (size_t)sqlite3_column_bytes(select, 1)};
     int64_t id = sqlite3_column_int64(select, 0);
-    if (name.len == 0 || id < 1 || id > UINT16_MAX * 256) {
+    if (name.len == 0 || id < 1 || id > AE__SPACE_MAX) {
       code = SQLITE_CORRUPT;
       break;
     }

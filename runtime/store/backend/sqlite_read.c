@@ -87,21 +87,25 @@ static ae_ref ref_of(ae__sql_page *page, size_t base, ae_str body,
   return ref;
 }
 
-/* From a row of position, ns, actor, version, count, previous, body. */
-static void page_add(ae__sql_page *page, sqlite3_stmt *row,
-                     const ae__head *head) {
+static ae_record *page_next(ae__sql_page *page) {
   if (page->count == page->cap) {
     page->cap = page->cap ? 4 * page->cap : 16;
     page->records =
         ae_realloc(page->records, page->cap * sizeof *page->records);
   }
+  return &page->records[page->count++];
+}
+
+/* From a row of position, ns, actor, version, count, previous, body. */
+static void page_add(ae__sql_page *page, sqlite3_stmt *row,
+                     const ae__head *head) {
   ae_str body = {sqlite3_column_blob(row, 6),
                  (size_t)sqlite3_column_bytes(row, 6)};
   size_t base = page->bytes.len;
   if (page->bytes.cap - base < body.len)
     ae_buf_reserve(&page->bytes, body.len + base);
   ae_buf_str(&page->bytes, body);
-  ae_record *record = &page->records[page->count++];
+  ae_record *record = page_next(page);
   record->position = (uint64_t)sqlite3_column_int64(row, 0);
   record->first_version = (uint64_t)sqlite3_column_int64(row, 3);
   record->event_count = (uint32_t)sqlite3_column_int64(row, 4);
@@ -129,13 +133,13 @@ static void page_finish(ae__db *db, ae__sql_page *page, int code) {
 void ae__scan_page(ae__db *db, ae__cursor *cursor) {
   ae__sql_page *page = &cursor->pages[cursor->at];
   ae__sql_space *space = NULL;
-  uint64_t until = cursor->to < db->position ? cursor->to : db->position;
+  uint64_t stored = db->position; /* a commit that is never trimmed */
   page_begin(page);
   if (cursor->key.len > 0) {
     space = ae__space_get(db, (ae_str){cursor->key.bytes, cursor->key.len});
-    if (!space || space->now.position < until)
-      until = space ? space->now.position : 0;
+    stored = space ? space->now.position : 0;
   }
+  uint64_t until = cursor->to < stored ? cursor->to : stored;
   if (cursor->after >= until) {
     page->end = true;
     return;
@@ -148,17 +152,24 @@ void ae__scan_page(ae__db *db, ae__cursor *cursor) {
     if (page_full(page) || looked == AE__SCAN_ROWS) break;
     code = sqlite3_step(select);
     if (code != SQLITE_ROW) break;
+    /* Damaged pages give rows out of order, and rows that are nobody's. */
+    code = SQLITE_CORRUPT;
+    uint64_t position = (uint64_t)sqlite3_column_int64(select, 0);
+    if (position <= cursor->after) break;
     code = SQLITE_OK;
-    if (!space || sqlite3_column_int64(select, 1) == space->id) {
+    ae__sql_space *its = ae__space_get_id(db, sqlite3_column_int64(select, 1));
+    if (!space || !its || its == space) {
       ae__head *head;
       code = ae__head_get_id(db, sqlite3_column_int64(select, 2), &head);
       if (code != SQLITE_OK) break;
       page_add(page, select, head);
     }
-    cursor->after = (uint64_t)sqlite3_column_int64(select, 0);
+    cursor->after = position;
   }
   sqlite3_reset(select);
-  if (code == SQLITE_DONE) {
+  if (code == SQLITE_DONE && until == stored && cursor->after != until) {
+    code = SQLITE_CORRUPT;
+  } else if (code == SQLITE_DONE) {
     page->end = true;
     cursor->after = until;
     code = SQLITE_OK;
@@ -308,10 +319,25 @@ static int chunk(ae__db *db, ae__cursor *cursor, const ae__head *head,
   }
   if (page->count > before) {
     cursor->after = page->records[page->count - 1].position;
-    cursor->version_after = page->records[page->count - 1].first_version;
+    const ae_record *last = &page->records[page->count - 1];
+    cursor->version_after = last->first_version;
+    cursor->version_next = last->first_version + last->event_count;
   }
   *end = db->walk_count == 0 && (past || top == head->position);
   return SQLITE_OK;
+}
+
+/* Commits that the index knows and the log has not: a record without bytes,
+ * which nobody can read. */
+static void page_add_missing(ae__sql_page *page, const ae__head *head,
+                             uint64_t version, uint64_t behind) {
+  size_t base = page->bytes.len;
+  *page_next(page) = (ae_record){
+      .first_version = version,
+      .event_count = (uint32_t)(behind - version),
+      .bytes = {offset_of(base), 0},
+      .ref = ref_of(page, base, (ae_str){0}, head),
+  };
 }
 
 /* The whole log is looked through for one actor whose chain is broken. */
@@ -330,9 +356,17 @@ static int search(ae__db *db, ae__cursor *cursor, const ae__head *head,
       code = SQLITE_DONE;
       break;
     }
+    if (version > cursor->version_next)
+      page_add_missing(page, head, cursor->version_next, version);
     page_add(page, select, head);
+    cursor->version_next = version + count;
   }
   sqlite3_reset(select);
+  uint64_t last = cursor->to < head->version ? cursor->to : head->version;
+  if (code == SQLITE_DONE && cursor->version_next <= last) {
+    page_add_missing(page, head, cursor->version_next, last + 1);
+    cursor->version_next = last + 1;
+  }
   page->end = code == SQLITE_DONE;
   return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
 }
@@ -358,6 +392,10 @@ void ae__read_page(ae__db *db, ae__cursor *cursor) {
     ae_log(AE_LOG_WARN, "an actor's commits are not linked; searching the log",
            "file", db->path, NULL);
     cursor->broken = true;
+    if (cursor->version_next <= head->base)
+      cursor->version_next = head->base + 1;
+    if (cursor->version_next < cursor->from)
+      cursor->version_next = cursor->from;
     code = SQLITE_OK;
   }
   if (code == SQLITE_OK && cursor->broken)
