@@ -266,7 +266,8 @@ describe("aether exec #node", function()
         { stdout_file = folder .. "/out", seconds = 240 }
       )
       assert(result.status == 0, result.err)
-      assert.equal(count, #counter.documents(result.out))
+      local _, lines = result.out:gsub("\n", "")
+      assert.equal(count, lines)
       os.remove(folder .. "/out")
       return result.peak_kb
     end
