@@ -10,13 +10,13 @@
 #include "script/script.h"
 #include "store/store.h"
 
-typedef struct ae_actors ae_actors;       /* of one store */
-typedef struct ae_realm ae_realm;         /* one namespace in it */
+typedef struct ae_actors ae_actors; /* of one store */
+typedef struct ae_realm ae_realm;   /* one namespace in it */
 
 typedef struct ae_actors_options {
-  const char *node;     /* name, for metadata; NULL: none */
-  size_t queue_limit;   /* commands waiting in all, 0: default; above it
-                           AE_OVERLOADED */
+  const char *node;   /* name, for metadata; NULL: none */
+  size_t queue_limit; /* commands waiting in all, 0: default; above it
+                         AE_OVERLOADED */
 } ae_actors_options;
 
 ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,
@@ -32,15 +32,15 @@ ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
 
 /* What became of a command. Lives until the callback returns. */
 typedef struct ae_outcome {
-  ae_status status;   /* AE_OK: accepted; AE_REJECTED; AE_VERSION_CONFLICT;
-                         others: failed */
-  uint64_t version;   /* the actor's after it (accepted and rejected) */
-  uint64_t position;  /* of its commit; 0 where nothing was stored */
-  bool repeated;      /* the outcome of the same id before */
+  ae_status status;  /* AE_OK: accepted; AE_REJECTED; AE_VERSION_CONFLICT;
+                        others: failed */
+  uint64_t version;  /* the actor's after it (accepted and rejected) */
+  uint64_t position; /* of its commit; 0 where nothing was stored */
+  bool repeated;     /* the outcome of the same id before */
   uint32_t event_count;
-  const ae_error *error;    /* status ≠ AE_OK */
-  uint32_t first_event;     /* private: index in the commit */
-  uint32_t given;           /* private: events given so far */
+  const ae_error *error;     /* status ≠ AE_OK */
+  uint32_t first_event;      /* private: index in the commit */
+  uint32_t given;            /* private: events given so far */
   struct ae__stored *stored; /* private: the commit, decoded when asked for */
 } ae_outcome;
 
@@ -55,20 +55,20 @@ typedef void (*ae_command_cb)(ae_command *command, ae_outcome *outcome);
 struct ae_command {
   ae_ref ref;
   ae_str name;
-  ae_str data;          /* msgpack map */
-  ae_str id;            /* ptr NULL: none */
-  ae_str metadata;      /* msgpack map or len 0 */
-  bool expects;         /* expected_version is set */
+  ae_str data;     /* msgpack map */
+  ae_str id;       /* ptr NULL: none */
+  ae_str metadata; /* msgpack map or len 0 */
+  bool expects;    /* expected_version is set */
   uint64_t expected_version;
-  ae_command_cb cb;     /* exactly once, never before submit returned */
-  void *context;        /* the caller's */
+  ae_command_cb cb; /* exactly once, never before submit returned */
+  void *context;    /* the caller's */
   /* private */
   ae_list link;
-  ae_list id_link;      /* among its actor's commands with an id */
+  ae_list id_link;           /* among its actor's commands with an id */
   struct ae_command *joined; /* the same id, waiting for this one's outcome */
-  uint64_t digest;      /* with an id: of name and data */
-  uint64_t started;     /* ns, monotonic, at its first conflict */
-  uint32_t attempt;     /* conflicts so far */
+  uint64_t digest;           /* with an id: of name and data */
+  uint64_t started;          /* ns, monotonic, at its first conflict */
+  uint32_t attempt;          /* conflicts so far */
   uint8_t marks;
 };
 /* Never fails at once: what is wrong with it is its outcome. What is submitted

@@ -26,9 +26,9 @@ struct ae_realm {
   ae_str name;
   ae_script *script;
   ae_str policy;
-  size_t cap;     /* live actors kept */
-  size_t live;    /* live actors there are */
-  ae_list idle;   /* least recently used first */
+  size_t cap;   /* live actors kept */
+  size_t live;  /* live actors there are */
+  ae_list idle; /* least recently used first */
   ae__type *types;
 };
 
@@ -37,17 +37,17 @@ struct ae_actors {
   ae_store *store;
   ae_str node;
   size_t queue_limit;
-  ae_map realms;     /* name → ae_realm */
+  ae_map realms; /* name → ae_realm */
   ae_uuid7 uuid;
-  int64_t now;       /* µs, while flushing a turn's actors; else 0 */
-  ae_list incoming;  /* commands submitted, not yet given to their actors */
-  ae_list dirty;     /* actors that have something to do this turn */
-  bool flushing;     /* `flush` is deferred */
+  int64_t now;      /* µs, while flushing a turn's actors; else 0 */
+  ae_list incoming; /* commands submitted, not yet given to their actors */
+  ae_list dirty;    /* actors that have something to do this turn */
+  bool flushing;    /* `flush` is deferred */
   ae_task flush;
-  size_t waiting;    /* commands without an outcome */
-  size_t busy;       /* waiting, and what else keeps it from closing */
-  ae__batch *pool;    /* batches for reuse */
-  ae_list delayed;   /* retries that wait for their time */
+  size_t waiting;  /* commands without an outcome */
+  size_t busy;     /* waiting, and what else keeps it from closing */
+  ae__batch *pool; /* batches for reuse */
+  ae_list delayed; /* retries that wait for their time */
   bool closing;
   bool close_deferred;
   ae_task close;
@@ -65,11 +65,11 @@ typedef enum ae__phase {
 } ae__phase;
 
 struct ae__actor {
-  ae_list idle;     /* in its realm's list while nothing is under way */
-  ae_list dirty;    /* in actors->dirty while it has something to do */
-  ae_list queue;    /* commands not yet taken into a batch, in order */
-  ae_list reads;    /* ae__state_job, answered when no commit is in flight */
-  ae_list ids;      /* its commands with an id that wait for an outcome */
+  ae_list idle;  /* in its realm's list while nothing is under way */
+  ae_list dirty; /* in actors->dirty while it has something to do */
+  ae_list queue; /* commands not yet taken into a batch, in order */
+  ae_list reads; /* ae__state_job, answered when no commit is in flight */
+  ae_list ids;   /* its commands with an id that wait for an outcome */
   ae__type *type;
   ae__batch *batch; /* LOOKING and COMMITTING */
   uint64_t version; /* of `state`; with a batch deciding: beyond the stored */
@@ -77,14 +77,14 @@ struct ae__actor {
   uint32_t pins;    /* conflicts and delays that come back to it */
   ae_state state;   /* 0 while COLD and LOADING */
   uint8_t phase;
-  bool relieved;    /* memory was made once for what failed */
+  bool relieved; /* memory was made once for what failed */
   uint8_t id_len;
   char id[];
 };
 
 static inline ae_ref ae__actor_ref(const ae__actor *actor) {
-  return (ae_ref){actor->type->realm->name, actor->type->name,
-                  {actor->id, actor->id_len}};
+  return (ae_ref){
+      actor->type->realm->name, actor->type->name, {actor->id, actor->id_len}};
 }
 
 static inline ae_command *ae__command_of(ae_list *link) {
@@ -93,8 +93,8 @@ static inline ae_command *ae__command_of(ae_list *link) {
 
 /* Marks of a command. */
 enum {
-  AE__WAIVED = 1, /* its policy said to go on without expected_version */
-  AE__LOOKED = 2, /* its id was looked up at the version of its batch */
+  AE__WAIVED = 1,  /* its policy said to go on without expected_version */
+  AE__LOOKED = 2,  /* its id was looked up at the version of its batch */
   AE__REFUSED = 4, /* too much was waiting when it came */
 };
 
@@ -137,8 +137,8 @@ void ae__reads_fail(ae__actor *actor, ae_status status, const ae_error *err);
 struct ae__loader {
   ae_actors *actors;
   ae__type *type;
-  ae_ref ref;   /* the caller keeps what it points at */
-  uint64_t to;  /* version wanted, UINT64_MAX: the latest */
+  ae_ref ref;  /* the caller keeps what it points at */
+  uint64_t to; /* version wanted, UINT64_MAX: the latest */
   /* AE_OK: `state` at `version` is the callee's. AE_REPLAY_ERROR: damage. */
   void (*cb)(ae__loader *loader, ae_status status, const ae_error *err);
   void *data;
@@ -175,8 +175,7 @@ void ae__snapshot_save(ae__actor *actor); /* of its state, READY */
 void ae__answer(ae_actors *actors, ae__type *type, ae_command *command,
                 ae_outcome *outcome);
 void ae__answer_error(ae_actors *actors, ae__type *type, ae_command *command,
-                      ae_status status, uint64_t version,
-                      const ae_error *err);
+                      ae_status status, uint64_t version, const ae_error *err);
 /* The outcome that the same id had when it was stored. */
 void ae__answer_repeated(ae__actor *actor, ae_command *command, ae_str record,
                          uint64_t position);
@@ -190,7 +189,7 @@ void ae__release(ae_actors *actors);
  * others stored after `attempted`, asks each one's policy, and puts it back
  * into the queue, makes it wait, or gives its outcome. */
 void ae__conflicted(ae__actor *actor, ae_list *commands, uint64_t attempted,
-                  uint64_t current);
+                    uint64_t current);
 /* At close: those that wait give up. */
 void ae__delays_cancel(ae_actors *actors);
 

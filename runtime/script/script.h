@@ -62,10 +62,11 @@ ae_module_kind ae_module_kind_of(const ae_module *module);
 const char *ae_module_kind_word(ae_module_kind kind);
 ae_str ae_module_name(const ae_module *module);
 const char *ae_module_file(const ae_module *module);
-int64_t ae_module_snapshot_shape(const ae_module *module); /* 0: none */
+int64_t ae_module_snapshot_shape(const ae_module *module);  /* 0: none */
 uint64_t ae_module_snapshot_every(const ae_module *module); /* 0: never */
 ae_str ae_module_retry(const ae_module *module); /* policy; len 0: not named */
-/* Names of its commands, events or rows' events, sorted; NULL behind the last */
+/* Names of its commands, events or rows' events, sorted; NULL behind the last
+ */
 const char *ae_module_command_at(const ae_module *module, size_t index);
 const char *ae_module_event_at(const ae_module *module, size_t index);
 /* Appends a JSON Schema (as msgpack) of a command's data; false: it has none */
@@ -89,9 +90,9 @@ typedef struct ae_script_event {
   ae_str type;
   uint64_t revision;
   uint64_t version;
-  int64_t time;     /* µs since 1970 */
-  ae_str data;      /* msgpack map */
-  ae_str metadata;  /* msgpack map or len 0, the event's own */
+  int64_t time;            /* µs since 1970 */
+  ae_str data;             /* msgpack map */
+  ae_str metadata;         /* msgpack map or len 0, the event's own */
   ae_str command_metadata; /* msgpack map or len 0 */
 } ae_script_event;
 
@@ -119,10 +120,10 @@ typedef struct ae_decide {
   ae_buf reason;        /* rejected: a word. Caller clears */
   ae_buf details;       /* rejected: one msgpack value, or empty */
 } ae_decide;
-/* AE_OK: decided (accepted or rejected), the state is evolved. AE_INVALID_COMMAND
- * (path, expected, got) and AE_UNKNOWN_COMMAND (name, nearest): the state is
- * untouched and usable. Any other status: nothing is appended to `events` and
- * the state must be dropped. */
+/* AE_OK: decided (accepted or rejected), the state is evolved.
+ * AE_INVALID_COMMAND (path, expected, got) and AE_UNKNOWN_COMMAND (name,
+ * nearest): the state is untouched and usable. Any other status: nothing is
+ * appended to `events` and the state must be dropped. */
 ae_status ae_script_decide(ae_module *module, ae_state state, ae_decide *decide,
                            ae_error *err);
 
@@ -136,7 +137,7 @@ typedef struct ae_retry {
   ae_str command, data, metadata;
   bool expected_by_caller;
   uint64_t seed;
-  ae_module *aggregate; /* upcasts the events */
+  ae_module *aggregate;          /* upcasts the events */
   const ae_script_event *events; /* that others stored meanwhile */
   size_t event_count;
   /* out */

@@ -10,7 +10,7 @@ typedef struct ae_store ae_store;
 /* One stored commit. */
 typedef struct ae_record {
   uint64_t position;
-  ae_ref ref;           /* ns, type, id as the store indexed them */
+  ae_ref ref; /* ns, type, id as the store indexed them */
   uint64_t first_version;
   uint32_t event_count; /* as indexed */
   ae_str bytes;         /* the record (event.h); undecoded, unchecked */
@@ -24,14 +24,15 @@ typedef struct ae_page {
 } ae_page;
 
 /* read: the commits of one actor that hold versions from..to, rising (an
- * event-less one counts at its first version). The caller owns the struct, zeroes it, sets the
- * first group, and keeps it and what ref points at until the last callback. */
+ * event-less one counts at its first version). The caller owns the struct,
+ * zeroes it, sets the first group, and keeps it and what ref points at until
+ * the last callback. */
 typedef struct ae_read ae_read;
 /* Runs once a page on the loop thread; the last has status ≠ AE_OK or
  * page->end. For another page call ae_read_more before returning or later;
  * to end early call ae_read_end instead. */
-typedef void (*ae_read_cb)(ae_read *read, ae_status status,
-                           const ae_page *page, const ae_error *err);
+typedef void (*ae_read_cb)(ae_read *read, ae_status status, const ae_page *page,
+                           const ae_error *err);
 struct ae_read {
   ae_ref ref;
   uint64_t from; /* first version wanted, from 1 */
@@ -72,8 +73,8 @@ ae_status ae_store_lookup(ae_store *store, ae_lookup *lookup, ae_error *err);
  * store fetches one page ahead. With `live` it goes on: after a page with
  * `end`, ae_scan_more waits for what is stored next. */
 typedef struct ae_scan ae_scan;
-typedef void (*ae_scan_cb)(ae_scan *scan, ae_status status,
-                           const ae_page *page, const ae_error *err);
+typedef void (*ae_scan_cb)(ae_scan *scan, ae_status status, const ae_page *page,
+                           const ae_error *err);
 struct ae_scan {
   ae_str ns;
   uint64_t after; /* position; 0: from the start */
@@ -103,8 +104,8 @@ struct ae_snapshot_read {
   /* set before the callback */
   uint64_t version; /* of the snapshot, 0: none */
   bool base;
-  ae_str state;     /* msgpack, until the callback returns */
-  void *impl;       /* private */
+  ae_str state; /* msgpack, until the callback returns */
+  void *impl;   /* private */
 };
 ae_status ae_store_load_snapshot(ae_store *store, ae_snapshot_read *read,
                                  ae_error *err);
@@ -135,14 +136,14 @@ ae_status ae_store_read_rows(ae_store *store, ae_rows_read *read,
                              ae_error *err);
 
 typedef struct ae_stats {
-  uint64_t commits;   /* stored, of the namespace asked or all */
+  uint64_t commits; /* stored, of the namespace asked or all */
   uint64_t events;
   uint64_t actors;
   uint64_t snapshots;
-  uint64_t bytes;     /* of records */
-  uint64_t position;  /* the last */
-  uint64_t file_bytes;/* on disk, 0 for memory */
-  uint64_t unindexed; /* the tail beyond the index's watermark */
+  uint64_t bytes;      /* of records */
+  uint64_t position;   /* the last */
+  uint64_t file_bytes; /* on disk, 0 for memory */
+  uint64_t unindexed;  /* the tail beyond the index's watermark */
 } ae_stats;
 typedef struct ae_stats_read ae_stats_read;
 struct ae_stats_read {

@@ -6,11 +6,11 @@
 
 typedef struct ae_replay {
   const ae_page *page;
-  uint32_t at;         /* next record */
+  uint32_t at; /* next record */
   bool in_commit;
-  ae_commit commit;    /* of the events given at present */
+  ae_commit commit; /* of the events given at present */
   ae_commit_cursor cursor;
-  uint64_t from, to;   /* versions outside are left out */
+  uint64_t from, to; /* versions outside are left out */
 } ae_replay;
 
 /* `from`..`to` as in ae_read; 0..UINT64_MAX for a scan. */

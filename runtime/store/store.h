@@ -19,9 +19,9 @@ typedef enum ae_store_mode {
 } ae_store_mode;
 
 typedef struct ae_store_options {
-  const char *url;    /* "memory" or "sqlite:FILE" */
+  const char *url; /* "memory" or "sqlite:FILE" */
   ae_store_mode mode;
-  size_t group;       /* requests taken into one durable group, 0: default */
+  size_t group; /* requests taken into one durable group, 0: default */
 } ae_store_options;
 
 /* Synchronous (a start has nothing else to do). AE_STORE_UNAVAILABLE with
@@ -51,7 +51,7 @@ struct ae_append {
   ae_status status;  /* AE_OK; AE_VERSION_CONFLICT; AE_DUPLICATE: one of the
                         ids is stored already for this actor; AE_TOO_LARGE;
                         AE_STORE_*; AE_ACTOR_DAMAGED; AE_CANCELED: not stored */
-  uint64_t position;        /* AE_OK */
+  uint64_t position; /* AE_OK */
   uint64_t current_version; /* AE_OK: after it; AE_VERSION_CONFLICT: now */
   ae_error error;           /* the store's, gone after the callback: read it
                                there, do not move it. The callback may free

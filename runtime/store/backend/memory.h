@@ -29,8 +29,8 @@ typedef struct ae__memory_actor { /* what an append touches comes first */
                                are left out */
   size_t first, count, cap; /* positions[first .. count) */
   ae__space *space;
-  uint64_t base; /* see ae_read */
-  ae_ref ref;    /* slices of `key` */
+  uint64_t base;                  /* see ae_read */
+  ae_ref ref;                     /* slices of `key` */
   ae__memory_snapshot *snapshots; /* newest version first */
   size_t len;
   char key[];
@@ -74,7 +74,7 @@ typedef struct ae__memory {
   ae_list waiting;   /* live scans that wait for an append */
   ae_task *asked;    /* appends to be carried out, oldest first */
   ae_task **asked_last;
-  ae_task *done;     /* appends to be answered, oldest first */
+  ae_task *done; /* appends to be answered, oldest first */
   ae_task **done_last;
   ae_task answer; /* deferred while `done` holds something */
   ae_task close;
