@@ -1,8 +1,79 @@
-/* Asking a policy about a version conflict. */
+/* Policies: found by name, and asked about a version conflict. */
 #include <lauxlib.h>
 #include <math.h>
 
-#include "script/state.h"
+#include "base/mem.h"
+#include "script/load.h"
+
+void ae__take_policies(ae_script *script, lua_State *L, void *arg) {
+  (void)arg;
+  ae__require(script, L, AE_STR("aether.policy"), true);
+  if (lua_getmetatable(L, -1) && ae__is_frozen(L)) {
+    lua_rawgeti(L, -1, 2);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+  }
+  int table = lua_gettop(L);
+  for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+    if (!lua_istable(L, -1)) continue;
+    lua_getfield(L, -1, "retry");
+    if (!lua_isfunction(L, -1)) {
+      lua_pop(L, 1);
+      continue;
+    }
+    ae_handler retry = ae__handler(script, L);
+    script->policies = ae_realloc(
+        script->policies, (script->npolicies + 1) * sizeof *script->policies);
+    script->policies[script->npolicies++] =
+        (ae_library_policy){ae_strdup(lua_tostring(L, -2)), retry};
+  }
+}
+
+const ae_handler *ae__policy(ae_script *script, ae_str name,
+                             const ae_module **module, ae_error *err) {
+  ae_module *own = ae_map_get(&script->module_map, name);
+  *module = NULL;
+  if (own && own->kind == AE_MODULE_POLICY) {
+    *module = own;
+    return &own->policy;
+  }
+  ae_nearest nearest;
+  ae_nearest_init(&nearest, name);
+  for (size_t i = 0; i < script->npolicies; i++) {
+    ae_str known = ae_str_of(script->policies[i].name);
+    if (!own && ae_str_eq(known, name)) return &script->policies[i].retry;
+    ae_nearest_offer(&nearest, known);
+  }
+  for (size_t i = 0; i < script->nmodules; i++) {
+    if (script->modules[i]->kind == AE_MODULE_POLICY) {
+      ae_nearest_offer(&nearest, ae_str_of(script->modules[i]->name));
+    }
+  }
+  ae_str best = ae_nearest_best(&nearest);
+  if (own) {
+    ae_error_set(
+        err, AE_CONTRACT_ERROR,
+        "retry names the module \"%.*s\", which is no policy: it has no "
+        "function retry",
+        AE_FMT(name));
+  } else {
+    ae_error_set(err, AE_CONTRACT_ERROR,
+                 "retry names the policy \"%.*s\", which is nowhere",
+                 AE_FMT(name));
+  }
+  if (best.len) {
+    ae_error_add(err, "; did you mean \"%.*s\"?", AE_FMT(best));
+    ae_error_str(err, "nearest", best);
+  }
+  return NULL;
+}
+
+ae_status ae_script_policy(ae_script *script, ae_str name, ae_error *err) {
+  const ae_module *module;
+  return ae__policy(script, name, &module, err) ? AE_OK : AE_CONTRACT_ERROR;
+}
+
+/* -- asking -- */
 
 typedef struct retry_work {
   const ae_handler *handler;

@@ -13,9 +13,8 @@
 
 #define HANDLER 1
 #define RUNNER 2
-#define C_STACK                                                     \
-  ((size_t)1 << 20)      /* bytes that host code below a call takes \
-                          */
+/* Bytes that host code below a call takes. */
+#define C_STACK ((size_t)1 << 20)
 #define TRACE 12         /* levels that a traceback shows */
 #define TEXT_SHOWN 2000u /* bytes of what a script raised */
 

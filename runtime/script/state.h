@@ -154,7 +154,18 @@ void ae__guard_stack(ae_script *script, lua_State *L);
 /* The script of any of its Lua threads. */
 ae_script *ae__script_of(lua_State *L);
 
-/* -- sandbox.c -- */
+/* -- call.c -- */
+/* Whether one well-formed value is a map. */
+bool ae__is_map(ae_str bytes);
+/* Calls the function that lies on the stack with the state, the data (and the
+ * event) behind it; fails where it returns something. */
+void ae__call_evolve(ae_script *script, lua_State *L,
+                     const ae_script_type *type, int args);
+/* Which actor it was, behind what is said of the module. */
+void ae__add_actor(ae_error *err, const ae_module *module, ae_str ns,
+                   ae_str id);
+
+/* -- sandbox.c, frozen.c, text.c -- */
 /* Makes env_ref and library_ref. */
 void ae__sandbox_open(ae_script *script, lua_State *L);
 /* Makes the table at `index`, and the plain tables in it, read-only. */
@@ -162,7 +173,7 @@ void ae__freeze(ae_script *script, lua_State *L, int index);
 /* Text of the value at `index` without addresses; pushes it. */
 void ae__tostring(lua_State *L, int index);
 
-/* -- module.c -- */
+/* -- module.c, require.c, folder.c, policy.c, handler.c -- */
 /* require: pushes the module. Raises. */
 void ae__require(ae_script *script, lua_State *L, ae_str name, bool library);
 /* A whole regular file, at most 8 MB. False with errno; `out` may have grown.

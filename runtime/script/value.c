@@ -1,3 +1,5 @@
+/* Both directions and their messages in one file, longer than most: they have
+ * to agree on every rule. */
 #include "script/value.h"
 
 #include <lauxlib.h>
@@ -6,15 +8,6 @@
 #include <stdlib.h>
 
 #define FEW 32 /* keys that are sorted on the stack */
-
-char ae__frozen_mark;
-
-bool ae__is_frozen(lua_State *L) {
-  lua_rawgeti(L, -1, 1);
-  bool frozen = lua_touserdata(L, -1) == &ae__frozen_mark;
-  lua_pop(L, 1);
-  return frozen;
-}
 
 /* -- setting up -- */
 

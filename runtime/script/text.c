@@ -1,0 +1,151 @@
+/* Text without addresses, which differ from state to state: tostring, print
+ * and what string.format is given. */
+#include <lauxlib.h>
+
+#include "script/sandbox.h"
+
+/* Registry key of the original. */
+static char original;
+
+void ae__tostring(lua_State *L, int index) {
+  if (index < 0) index += lua_gettop(L) + 1;
+  if (luaL_callmeta(L, index, "__tostring")) {
+    if (!lua_isstring(L, -1)) {
+      luaL_error(L, "__tostring must return a string, got %s",
+                 luaL_typename(L, -1));
+    }
+    return;
+  }
+  switch (lua_type(L, index)) {
+    case LUA_TTABLE:
+    case LUA_TFUNCTION:
+    case LUA_TUSERDATA:
+    case LUA_TLIGHTUSERDATA:
+    case LUA_TTHREAD:
+      lua_pushstring(L, luaL_typename(L, index));
+      return;
+    default:
+      lua_pushlightuserdata(L, &original);
+      lua_rawget(L, LUA_REGISTRYINDEX);
+      lua_pushvalue(L, index);
+      lua_call(L, 1, 1);
+  }
+}
+
+static int host_tostring(lua_State *L) {
+  luaL_checkany(L, 1);
+  ae__guard_stack(ae__script_of(L), L);
+  ae__tostring(L, 1);
+  return 1;
+}
+
+/* Whether string.format can take its arguments as they are. */
+static int host_plain(lua_State *L) {
+  const char *format = lua_tostring(L, 1);
+  for (const char *at = format; at && (at = strchr(at, '%'));) {
+    at++;
+    if (*at == '%') {
+      at++;
+      continue;
+    }
+    at += strspn(at, "-+ #0123456789.");
+    if (*at == 'p') {
+      return luaL_error(L,
+                        "string.format: %%p is not available, as addresses "
+                        "differ from run to run");
+    }
+  }
+  bool plain = true;
+  for (int i = lua_gettop(L); i > 1 && plain; i--) {
+    int type = lua_type(L, i);
+    plain = type == LUA_TSTRING || type == LUA_TNUMBER || type == LUA_TNIL ||
+            type == LUA_TBOOLEAN || type == LUA_TCDATA;
+  }
+  lua_pushboolean(L, plain);
+  return 1;
+}
+
+/* Its arguments, with text for what has addresses. */
+static int host_texts(lua_State *L) {
+  ae__guard_stack(ae__script_of(L), L);
+  int top = lua_gettop(L);
+  for (int i = 1; i <= top; i++) {
+    int type = lua_type(L, i);
+    if (type == LUA_TTABLE || type == LUA_TFUNCTION || type == LUA_TUSERDATA ||
+        type == LUA_TTHREAD) {
+      ae__tostring(L, i);
+      lua_replace(L, i);
+    }
+  }
+  return top;
+}
+
+/* -- the log -- */
+
+static void log_text(ae_script *script, lua_State *L, ae_log_level level,
+                     ae_str text) {
+  ae_str module = {0};
+  lua_Debug ar;
+  char name[LUA_IDSIZE];
+  for (int at = 1; lua_getstack(L, at, &ar); at++) {
+    if (!lua_getinfo(L, "S", &ar) || ar.source[0] != '@' ||
+        !strncmp(ar.source, "@aether/", 8)) {
+      continue;
+    }
+    const char *slash = strrchr(ar.short_src, '/');
+    strcpy(name, slash ? slash + 1 : ar.short_src);
+    char *dot = strrchr(name, '.');
+    if (dot) *dot = 0;
+    module = ae_str_of(name);
+    break;
+  }
+  if (script->log) {
+    script->log(script->data, level, module, text);
+    return;
+  }
+  ae_buf message = {0};
+  ae_buf_str(&message, text);
+  ae_buf where = {0};
+  ae_buf_printf(&where, "%s/%.*s", script->ns, AE_FMT(module));
+  ae_log(level, ae_buf_cstr(&message), "module", ae_buf_cstr(&where), NULL);
+  ae_buf_clear(&message);
+  ae_buf_clear(&where);
+}
+
+static int host_print(lua_State *L) {
+  ae__guard_stack(ae__script_of(L), L);
+  int top = lua_gettop(L);
+  luaL_checkstack(L, 2 * top + 2, "too many values to print");
+  for (int i = 1; i <= top; i++) {
+    if (i > 1) lua_pushliteral(L, "\t");
+    ae__tostring(L, i);
+  }
+  if (top == 0) {
+    lua_pushliteral(L, "");
+  } else {
+    lua_concat(L, 2 * top - 1);
+  }
+  ae_str text;
+  text.ptr = lua_tolstring(L, -1, &text.len);
+  log_text(ae__script_of(L), L, AE_LOG_INFO, text);
+  return 0;
+}
+
+static int host_log(lua_State *L) {
+  static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+  int level = luaL_checkoption(L, 1, "info", levels);
+  ae_str text;
+  text.ptr = luaL_checklstring(L, 2, &text.len);
+  log_text(ae__script_of(L), L, (ae_log_level)level, text);
+  return 0;
+}
+
+void ae__text_open(lua_State *L) {
+  lua_pushlightuserdata(L, &original);
+  lua_getglobal(L, "tostring");
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+const luaL_Reg ae__text_functions[] = {
+    {"tostring", host_tostring}, {"plain", host_plain}, {"texts", host_texts},
+    {"print", host_print},       {"log", host_log},     {NULL, NULL}};
