@@ -26,6 +26,7 @@ typedef struct ae_bench_run {
   double seconds;
   double p50_us, p99_us; /* of one operation */
   double cores;          /* CPU time by wall time */
+  uint64_t actor_bytes;  /* what an idle live actor takes in all; 0: unknown */
   double ratio;          /* to another run; 0: none */
   const char *ratio_is;  /* what ratio says, in words */
 } ae_bench_run;

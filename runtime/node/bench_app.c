@@ -225,14 +225,15 @@ static uint64_t cpu_ns(void) {
 }
 
 void ae__stopwatch_start(ae__stopwatch *watch) {
-  watch->cpu = cpu_ns();
-  watch->wall = ae_clock_mono();
+  watch->cpu_from = cpu_ns();
+  watch->wall_from = ae_clock_mono();
 }
 
-void ae__stopwatch_stop(const ae__stopwatch *watch, ae_bench_run *run) {
-  double wall = (double)(ae_clock_mono() - watch->wall);
-  run->seconds = wall / 1e9;
-  run->cores = wall > 0 ? (double)(cpu_ns() - watch->cpu) / wall : 0;
+void ae__stopwatch_stop(ae__stopwatch *watch, ae_bench_run *run) {
+  watch->wall += ae_clock_mono() - watch->wall_from;
+  watch->cpu += cpu_ns() - watch->cpu_from;
+  run->seconds = (double)watch->wall / 1e9;
+  run->cores = watch->wall > 0 ? (double)watch->cpu / (double)watch->wall : 0;
 }
 
 void ae__bench_percentiles(const ae__histogram *histogram, ae_bench_run *run) {

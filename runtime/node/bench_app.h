@@ -31,13 +31,14 @@ void ae__bench_watch(void);
 void ae__bench_unwatch(void);
 bool ae__bench_stopped(void);
 
+/* Adds up what passes between each start and stop. Zeroed before. */
 typedef struct ae__stopwatch {
-  uint64_t wall; /* ns */
-  uint64_t cpu;  /* ns, user and system, of all threads */
+  uint64_t wall, cpu; /* ns so far; CPU: user and system, of all threads */
+  uint64_t wall_from, cpu_from;
 } ae__stopwatch;
 void ae__stopwatch_start(ae__stopwatch *watch);
 /* Fills seconds and cores. */
-void ae__stopwatch_stop(const ae__stopwatch *watch, ae_bench_run *run);
+void ae__stopwatch_stop(ae__stopwatch *watch, ae_bench_run *run);
 /* Fills p50_us and p99_us from ns. */
 void ae__bench_percentiles(const ae__histogram *histogram, ae_bench_run *run);
 
