@@ -451,6 +451,28 @@ describe("aether doctor #node", function()
     assert.matches("ok +lua", aether({ "doctor" }).out)
   end)
 
+  it("names the process that writes", function()
+    local fifo = folder .. "/fifo"
+    program.run({ "mkfifo", fifo })
+    local writer = program.start_aether(
+      { "-C", folder, "exec", "--store", store, "-" },
+      { stdin_file = fifo }
+    )
+    local pipe = assert(io.open(fifo, "r+"))
+    pipe:write(counter.add("a", 1), "\n")
+    pipe:flush()
+    program.wait_for(function()
+      return program.read(writer.stdout) ~= ""
+    end, "the first outcome", 20)
+    local found, result = findings({ "doctor", "--json", "--store", store })
+    pipe:close()
+    writer:wait()
+    assert.equal(0, result.status, result.out)
+    assert.equal("note", found.store.status)
+    assert(found.store.text:find(tostring(writer.pid), 1, true),
+      found.store.text)
+  end)
+
   it("says what is wrong, with its mend", function()
     program.write(folder .. "/aether.lua", "return { stoer = 1 }")
     local found, result = findings({ "doctor", "--json" })
@@ -516,6 +538,7 @@ describe("aether bench #node", function()
     assert.equal(1, runs[2].params.in_flight)
     assert.equal("limit", runs[3].name)
     assert.equal("memory", runs[1].durable)
+    assert(runs[1].actor_bytes > 0)
     assert.is_number(runs[3].ratio)
   end)
 

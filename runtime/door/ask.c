@@ -14,8 +14,8 @@ enum {
       KEY_COUNT
 };
 
-static const char *const keys[] = {
-#define X(key) #key,
+static const ae_str keys[] = {
+#define X(key) {#key, sizeof #key - 1},
     KEYS(X)
 #undef X
 };
@@ -25,16 +25,15 @@ static const char empty_map[] = "\x80";
 #define ECHO_MAX (AE_NAMESPACE_MAX + AE_TYPE_MAX + AE_ID_MAX + 2)
 
 static ae_status wrong(ae_error *err, int key, const char *must) {
-  ae_error_set(err, AE_MALFORMED, "`%s` must be %s", keys[key], must);
-  ae_error_cstr(err, "at", keys[key]);
+  ae_error_set(err, AE_MALFORMED, "`%s` must be %s", keys[key].ptr, must);
+  ae_error_str(err, "at", keys[key]);
   return AE_MALFORMED;
 }
 
 static ae_status unknown(ae_str key, ae_error *err) {
   ae_nearest near;
   ae_nearest_init(&near, key);
-  for (int i = 0; i < KEY_COUNT; i++)
-    ae_nearest_offer(&near, ae_str_of(keys[i]));
+  for (int i = 0; i < KEY_COUNT; i++) ae_nearest_offer(&near, keys[i]);
   ae_str best = ae_nearest_best(&near);
   if (best.len > 0)
     ae_error_set(err, AE_MALFORMED,
@@ -51,7 +50,7 @@ static ae_status unknown(ae_str key, ae_error *err) {
 
 static int key_of(ae_str key) {
   for (int i = 0; i < KEY_COUNT; i++)
-    if (ae_str_eq(key, ae_str_of(keys[i]))) return i;
+    if (ae_str_eq(key, keys[i])) return i;
   return -1;
 }
 

@@ -9,6 +9,7 @@
 typedef struct benching {
   bool json;
   const char *last; /* what was said to be measured last */
+  bool said_bytes;
 } benching;
 
 static double rate_of(const ae_bench_run *run) {
@@ -27,6 +28,8 @@ static void print_json(const ae_bench_run *run) {
       (unsigned long long)run->in_flight, (unsigned long long)run->operations,
       run->seconds, rate_of(run), run->p50_us, run->p99_us, run->cores,
       run->durable);
+  if (run->actor_bytes > 0)
+    printf(",\"actor_bytes\":%llu", (unsigned long long)run->actor_bytes);
   if (run->ratio > 0) printf(",\"ratio\":%.3f", run->ratio);
   printf("}\n");
 }
@@ -52,6 +55,10 @@ static void print_text(benching *b, const ae_bench_run *run) {
   printf(": %s %s/s, p50 %.1f µs, p99 %.1f µs, %.2f cores (%s in %.1f s)\n",
          ae__count((uint64_t)rate_of(run)), run->unit, run->p50_us, run->p99_us,
          run->cores, ae__count(run->operations), run->seconds);
+  if (run->actor_bytes > 0 && !b->said_bytes)
+    printf("  an idle live account takes %s bytes, store and script together\n",
+           ae__count(run->actor_bytes));
+  if (run->actor_bytes > 0) b->said_bytes = true;
   if (run->ratio > 0) printf("  %.2f %s\n", run->ratio, run->ratio_is);
 }
 
