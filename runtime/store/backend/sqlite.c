@@ -2,10 +2,8 @@
  * answers come back; and what the store thread does with a batch of them. */
 #include "store/backend/sqlite.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 
-#define LOOP_SPIN_NS 300000
 #define SPIN_US 100 /* a wake-up of the other core costs a third of that */
 #define LOOK_MS 25  /* how often a reader looks for what others stored */
 
@@ -176,19 +174,6 @@ static void handle(void *data, ae_task *batch) {
 static void push(ae__sqlite *store, ae__request *request) {
   ae_loop_hold(store->store.loop);
   ae_worker_push(store->worker, &request->task);
-}
-
-/* A lone append waits for little but the disk: being waked would cost a third
- * of that again. So the loop goes on looking for its other events and for the
- * answer, for a moment, instead of sleeping. */
-static void on_spin(uv_idle_t *spin) {
-  ae__sqlite *store = spin->data;
-  if (ae_clock_mono() > store->spin_until) uv_idle_stop(spin);
-}
-
-static void spin_for(ae__sqlite *store) {
-  store->spin_until = ae_clock_mono() + LOOP_SPIN_NS;
-  uv_idle_start(&store->spin, on_spin);
 }
 
 static ae__request *request_new(ae_store *store, ae__kind kind, void *of,
@@ -436,7 +421,6 @@ static void sqlite_scan_end(ae_scan *scan) {
 static void on_appends(ae_task *task) {
   ae__appends *appends = AE_CONTAINER(answered(task), ae__appends, request);
   ae__sqlite *store = appends->request.store;
-  uv_idle_stop(&store->spin);
   ae_task *next = appends->first;
   appends->next = store->pool;
   store->pool = appends;
@@ -468,7 +452,6 @@ static void sqlite_flush(ae_store *store) {
   ae__sqlite *sqlite = sqlite_of(store);
   if (!sqlite->filling) return;
   push(sqlite, &sqlite->filling->request);
-  spin_for(sqlite);
   sqlite->filling = NULL;
 }
 
@@ -652,8 +635,7 @@ static ae_status sqlite_open(ae_loop *loop, const ae_store_options *options,
     return status;
   }
   uv_timer_init(&loop->uv, &store->timer);
-  uv_idle_init(&loop->uv, &store->spin);
-  store->timer.data = store->spin.data = store;
+  store->timer.data = store;
   *out = &store->store;
   return AE_OK;
 }
@@ -670,13 +652,8 @@ static void sqlite_free(ae__sqlite *store) {
   closed(data);
 }
 
-static void on_spin_closed(uv_handle_t *spin) {
-  sqlite_free(spin->data);
-}
-
 static void on_timer_closed(uv_handle_t *timer) {
-  ae__sqlite *store = timer->data;
-  uv_close((uv_handle_t *)&store->spin, on_spin_closed);
+  sqlite_free(timer->data);
 }
 
 /* A cursor that the caller has not ended is still to be told. */

@@ -277,11 +277,9 @@ typedef struct ae__sqlite {
   size_t group;
   ae__appends *filling; /* corked */
   ae__appends *pool;
-  ae_list cursors;     /* not waiting */
-  ae_list waiting;     /* live scans */
-  uv_timer_t timer;    /* a reader's, looks for what a writer stored */
-  uv_idle_t spin;      /* active while an answer is near */
-  uint64_t spin_until; /* ns, monotonic */
+  ae_list cursors;  /* not waiting */
+  ae_list waiting;  /* live scans */
+  uv_timer_t timer; /* a reader's, looks for what a writer stored */
   ae__request close;
   void (*closed)(void *data);
   void *closed_data;
