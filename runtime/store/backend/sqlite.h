@@ -285,6 +285,32 @@ typedef struct ae__sqlite {
   void *closed_data;
 } ae__sqlite;
 
+/* -- sqlite -- */
+static inline ae__sqlite *ae__sqlite_of(ae_store *store) {
+  return (ae__sqlite *)store;
+}
+/* To the store thread; the loop is held until the answer. */
+void ae__push(ae__sqlite *store, ae__request *request);
+/* The answer's request; the hold is given back. */
+ae__request *ae__answered(ae_task *task);
+
+/* -- sqlite_cursor -- */
+ae_status ae__sqlite_read(ae_store *store, ae_read *read, ae_error *err);
+void ae__sqlite_read_more(ae_read *read);
+void ae__sqlite_read_end(ae_read *read);
+ae_status ae__sqlite_scan(ae_store *store, ae_scan *scan, ae_error *err);
+void ae__sqlite_scan_more(ae_scan *scan);
+void ae__sqlite_scan_end(ae_scan *scan);
+/* Live scans look again. */
+void ae__cursor_wake(ae__sqlite *store);
+void ae__cursor_cancel(ae__cursor *cursor);
+/* Gives what is ready, or the cancellation, in a task of its own. */
+void ae__cursor_due(ae__cursor *cursor);
+
+/* -- sqlite_thread -- */
+/* Reads first, so that they do not wait for a sync; then the writes. */
+void ae__thread_handle(void *data, ae_task *batch);
+
 /* -- sqlite_file -- */
 ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
                        ae_error *err);
@@ -293,6 +319,10 @@ void ae__sql_close(ae__db *db);
  * what was read of it does not hold. */
 bool ae__sql_stale(const ae__db *db);
 int ae__sql_reopen(ae__db *db);
+
+/* -- sqlite_sql -- */
+int ae__sql_prepare(ae__db *db);
+void ae__sql_unprepare(ae__db *db);
 /* Reset and ready to bind. */
 sqlite3_stmt *ae__sql(ae__db *db, ae__statement statement);
 /* Steps a statement that gives no rows, and resets it. */
