@@ -33,6 +33,7 @@
  * store's thread begins with the first while the next are decided; enough to
  * share a turn's cost. */
 #define AT_ONCE 32
+#define CACHE_LINE 64 /* of about any machine; wrong, it is slower */
 
 void ae__actor_cool(ae__actor *actor) {
   ae_script_drop(actor->type->module, actor->state);
@@ -197,15 +198,19 @@ static void take_in(ae_actors *actors) {
     ae_status status = check(actors, command, &type, &err);
     if (status == AE_OK) {
       uint64_t hash = ae_hash(command->ref.id);
-      ae_map_fetch_slot(&type->actors, hash);
+      ae_map_fetch(&type->actors, hash);
       arrivals[count++] = (arrival){command, type, hash};
     } else {
       ae__answer_error(actors, type, command, status, 0, &err);
     }
     ae_error_clear(&err);
   }
-  for (unsigned i = 0; i < count; i++)
-    ae_map_fetch_value(&arrivals[i].type->actors, arrivals[i].hash);
+  for (unsigned i = 0; i < count; i++) {
+    const char *actor =
+        ae_map_guess(&arrivals[i].type->actors, arrivals[i].hash);
+    for (size_t at = 0; actor && at < sizeof(ae__actor); at += CACHE_LINE)
+      __builtin_prefetch(actor + at, 1);
+  }
   for (unsigned i = 0; i < count; i++) arrive(actors, &arrivals[i]);
 }
 

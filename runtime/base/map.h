@@ -26,13 +26,14 @@ uint64_t ae_hash(ae_str bytes);
 void *ae_map_get(const ae_map *map, ae_str key);
 /* With a hash that the caller has from ae_hash. */
 void *ae_map_get_hashed(const ae_map *map, ae_str key, uint64_t hash);
-/* Many look-ups side by side: first fetch all slots into the cache, then what
- * they probably hold, then get. Both only hint. */
-static inline void ae_map_fetch_slot(const ae_map *map, uint64_t hash) {
+/* For many look-ups side by side, so that their cache misses overlap: first
+ * fetch all slots, then guess at what they hold and fetch that, then get. */
+static inline void ae_map_fetch(const ae_map *map, uint64_t hash) {
   if (map->slots) __builtin_prefetch(&map->slots[hash & map->mask]);
 }
-static inline void ae_map_fetch_value(const ae_map *map, uint64_t hash) {
-  if (map->slots) __builtin_prefetch(map->slots[hash & map->mask].value, 1);
+/* What is probably the value; it may be another's, or NULL: not to be read. */
+static inline const void *ae_map_guess(const ae_map *map, uint64_t hash) {
+  return map->slots ? map->slots[hash & map->mask].value : NULL;
 }
 /* Sets or replaces; returns the old value or NULL. `key` must outlive it. */
 void *ae_map_put(ae_map *map, ae_str key, void *value);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static _Noreturn void refused(size_t size) {
   fprintf(stderr, "aether: the system refused %zu bytes of memory\n", size);
@@ -25,13 +24,6 @@ void *ae_zalloc(size_t size) {
 void *ae_realloc(void *ptr, size_t size) {
   ptr = realloc(ptr, size ? size : 1);
   if (!ptr) refused(size);
-  return ptr;
-}
-
-void *ae_alloc_pages(size_t size) {
-  void *ptr = aligned_alloc(size, size);
-  if (!ptr) refused(size);
-  madvise(ptr, size, MADV_HUGEPAGE); /* where it cannot, nothing is lost */
   return ptr;
 }
 

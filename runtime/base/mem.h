@@ -9,9 +9,6 @@
 void *ae_alloc(size_t size);  /* not cleared */
 void *ae_zalloc(size_t size); /* cleared */
 void *ae_realloc(void *ptr, size_t size);
-/* A power of two, aligned to its size, in huge pages where the system has them;
- * not cleared. */
-void *ae_alloc_pages(size_t size);
 void ae_free(void *ptr); /* NULL is harmless */
 char *ae_strdup(const char *text);
 

@@ -6,8 +6,7 @@
 #include "base/mem.h"
 #include "store/concurrency/once.h"
 
-#define CHUNK_LEAST (64u << 10) /* the first; each is twice the one before */
-#define CHUNK_MOST (2u << 20)   /* a huge page: one fault, not 512 */
+#define CHUNK (1u << 20)
 
 /* -- actors and namespaces -- */
 
@@ -83,20 +82,12 @@ static void id_put(ae__memory *memory, const ae__memory_actor *actor, ae_str id,
 /* -- append -- */
 
 static ae__chunk *chunk_make(ae__memory *memory, size_t record) {
-  ae__chunk *old = memory->chunk, *fresh;
-  if (record > CHUNK_MOST / 4) { /* one of its own */
-    fresh = ae_alloc(sizeof *fresh + record);
-    *fresh = (ae__chunk){.size = record};
-    return fresh;
-  }
-  size_t whole = old ? 2 * (old->size + sizeof *old) : CHUNK_LEAST;
-  while (whole < CHUNK_MOST && whole - sizeof *fresh < record) whole *= 2;
-  if (whole > CHUNK_MOST) whole = CHUNK_MOST;
-  fresh = ae_alloc_pages(whole);
-  *fresh = (ae__chunk){.size = whole - sizeof *fresh};
-  if (old && old->live == 0) ae_free(old);
-  memory->chunk = fresh;
-  return fresh;
+  size_t size = record > CHUNK / 4 ? record : CHUNK;
+  ae__chunk *fresh = ae_alloc(sizeof *fresh + size);
+  *fresh = (ae__chunk){.size = size};
+  if (size != CHUNK) return fresh; /* one of its own */
+  if (memory->chunk && memory->chunk->live == 0) ae_free(memory->chunk);
+  return memory->chunk = fresh;
 }
 
 static char *record_put(ae__memory *memory, ae_str record, ae__chunk **where) {
