@@ -205,7 +205,9 @@ static void *heap_alloc(ae_heap *heap, size_t bytes) {
   }
   if (size <= AE_HEAP_QUICK && heap->quick[size / 8]) {
     void *ptr = heap->quick[size / 8];
-    heap->quick[size / 8] = *(void **)ptr;
+    void *next = *(void **)ptr;
+    heap->quick[size / 8] = next;
+    __builtin_prefetch(next, 1); /* swept long ago: no longer in the cache */
     heap->quiet -= size;
     heap->used += size;
     return ptr;
