@@ -172,6 +172,21 @@ static void encode_event(ae_script *script, lua_State *L, int index,
   work->decide->event_count++;
 }
 
+/* Whether it can be a list of events; steps through a read-only cover. */
+static bool is_list(const ae_script *script, lua_State *L, int index) {
+  if (!lua_istable(L, index)) return false;
+  if (!lua_getmetatable(L, index)) return true;
+  int top = lua_gettop(L) - 1;
+  bool list = lua_topointer(L, -1) == script->codec.array_ptr;
+  if (ae__is_frozen(L)) {
+    list = true;
+    lua_rawgeti(L, -1, 2);
+    if (lua_istable(L, -1)) lua_replace(L, index);
+  }
+  lua_settop(L, top);
+  return list;
+}
+
 static void encode_list(ae_script *script, lua_State *L, int index,
                         const decide_work *work) {
   size_t n = lua_objlen(L, index), count = 0;
@@ -365,7 +380,7 @@ static void decide_one(ae_script *script, lua_State *L, void *arg) {
   }
   if (is_event(script, L, 2)) {
     encode_event(script, L, 2, work);
-  } else if (lua_istable(L, 2) && !lua_getmetatable(L, 2)) {
+  } else if (is_list(script, L, 2)) {
     encode_list(script, L, 2, work);
   } else if (lua_isnil(L, 2)) {
     take_rejection(script, L, 2, count, work);

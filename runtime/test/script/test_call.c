@@ -35,6 +35,11 @@ static const char account[] =
     "  return { event('Deposited', one), event('Deposited', one) }\n"
     "end\n"
     "function decide.nothing() return {} end\n"
+    "function decide.marked()\n"
+    "  return require('aether.value').array { event('Deposited', { amount = 1 "
+    "}) }\n"
+    "end\n"
+    "function decide.constant() return require('shared').none end\n"
     "function decide.close() return nil, 'not_empty' end\n"
     "local evolve = {}\n"
     "account.evolve = evolve\n"
@@ -51,14 +56,15 @@ static const char account[] =
 static void decides_and_evolves(void **unused) {
   (void)unused;
   app a = {0};
-  app_open_account(&a, account);
+  app_open(&a, "account.lua", account, "shared.lua", "return { none = {} }",
+           NULL);
   ae_module *module = app_module(&a, "account");
   assert_int_equal(ae_module_kind_of(module), AE_MODULE_AGGREGATE);
   assert_int_equal(ae_module_snapshot_shape(module), 3);
   assert_int_equal(ae_module_snapshot_every(module), 50);
   assert_true(ae_str_eq(ae_module_retry(module), AE_STR("never")));
   assert_string_equal(ae_module_command_at(module, 0), "close");
-  assert_null(ae_module_command_at(module, 5));
+  assert_null(ae_module_command_at(module, 7));
   assert_string_equal(ae_module_event_at(module, 1), "Withdrawn");
   assert_null(ae_module_event_at(module, 2));
   assert_int_equal(ae_script_revision(a.script).len, 16);
@@ -77,8 +83,13 @@ static void decides_and_evolves(void **unused) {
   assert_int_equal(app_decide(&a, "account", state, "nothing", "{}"), AE_OK);
   assert_string_equal(app_events(&a), "[]");
   assert_false(a.decide.rejected);
+  assert_int_equal(app_decide(&a, "account", state, "constant", "{}"), AE_OK);
+  assert_string_equal(app_events(&a), "[]");
+  assert_int_equal(app_decide(&a, "account", state, "marked", "{}"), AE_OK);
+  assert_string_equal(app_events(&a),
+                      "[[\"Deposited\",1,{\"amount\":1},null]]");
   assert_string_equal(app_state(&a, "account", state),
-                      "{\"balance\":9,\"open\":false}");
+                      "{\"balance\":10,\"open\":false}");
   app_close(&a);
 }
 
