@@ -252,12 +252,15 @@ void ae__conflicted(ae__actor *actor, ae_list *commands, uint64_t attempted,
   while ((link = ae_list_shift(commands))) ae_list_push(&it->commands, link);
   it->attempted = attempted;
   it->current = current;
-  it->read =
-      (ae_read){.ref = ae__actor_ref(actor),
-                .from = attempted < UINT64_MAX ? attempted + 1 : UINT64_MAX,
-                .to = current > attempted ? current : UINT64_MAX,
-                .cb = on_page,
-                .data = it};
+  if (attempted >= current) { /* the caller is ahead: there is nothing to see */
+    finish(it, AE_OK, NULL);
+    return;
+  }
+  it->read = (ae_read){.ref = ae__actor_ref(actor),
+                       .from = attempted + 1,
+                       .to = current,
+                       .cb = on_page,
+                       .data = it};
   ae_error err = {0};
   ae_status status = ae_store_read(actors->store, &it->read, &err);
   if (status != AE_OK) finish(it, status, &err);
