@@ -40,7 +40,8 @@ struct followed {
   ae_state state; /* 0: not in the script */
   ae_buf saved;
   uint64_t version;
-  bool asked; /* its snapshot has been asked for */
+  uint64_t stored; /* version that the last commit left it at; 0: none yet */
+  bool asked;      /* its snapshot has been asked for */
   bool over;
   ae_snapshot_read read;
   uint64_t snapshot_version; /* 0: none to compare */
@@ -264,6 +265,11 @@ static ae_status take_record(followed *actor, const ae_page *page,
   size_t count = 0;
   ae_replay replay;
   ae_event event;
+  const ae_record *record = page->records;
+  if (record->first_version <= actor->stored)
+    return ae_error_set(err, AE_REPLAY_ERROR, "version %llu is stored twice",
+                        (unsigned long long)record->first_version);
+  actor->stored = record->first_version - 1 + record->event_count;
   ae_status status = wake(actor, err);
   if (status != AE_OK) return status;
   ae_replay_init(&replay, page, actor->version + 1, UINT64_MAX);

@@ -147,7 +147,9 @@ static int load(ae__db *db, sqlite3_stmt *select, ae__head **out) {
     ae_str key = {sqlite3_column_blob(select, 2),
                   (size_t)sqlite3_column_bytes(select, 2)};
     int64_t id = sqlite3_column_int64(select, 0);
-    if (key.len > 0 && key.len < AE__KEY_MAX && id > 0 && id < AE__ID_MAX)
+    bool headed = sqlite3_column_type(select, 3) == SQLITE_INTEGER;
+    if (key.len > 0 && key.len < AE__KEY_MAX && id > 0 && id < AE__ID_MAX &&
+        headed)
       *out = loaded(db, select, key, ae_hash(key));
     code = *out ? SQLITE_OK : SQLITE_CORRUPT;
   } else if (code == SQLITE_DONE) {

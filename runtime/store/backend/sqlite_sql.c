@@ -34,7 +34,9 @@ static const char *const texts[AE__SQL_STATEMENTS] = {
     [AE__SQL_SPACE_TRIM] =
         "UPDATE namespaces SET commits=commits-?2, events=events-?3,"
         " bytes=bytes-?4 WHERE id=?1",
-    [AE__SQL_LAST_ACTOR] = "SELECT max(id) FROM actors",
+    [AE__SQL_LAST_ACTOR] =
+        "SELECT max(coalesce((SELECT max(id) FROM actors),"
+        " 0), coalesce((SELECT max(actor) FROM heads), 0))",
     [AE__SQL_LOG_PUT] =
         "INSERT INTO log VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [AE__SQL_LOG_GET] = LOG "body FROM log WHERE position=?1",
