@@ -8,6 +8,10 @@ local program = require("spec.support.program")
 local long = os.getenv("AETHER_LONG") ~= nil
 local seed = tonumber(os.getenv("AETHER_SEED")) or long and os.time() or 1
 
+local function times(usual, at_length)
+  return long and at_length or program.is_slow and usual / 10 or usual
+end
+
 local folder, file, store
 
 local function check_clear(result, what)
@@ -48,7 +52,7 @@ describe("the store #node", function()
   end)
 
   it("keeps what it acknowledged over kill -9 at any moment", function()
-    local rounds = long and 200 or 50
+    local rounds = times(50, 200)
     local count = 4000
     local lines = counter.lines(count, 97)
     local cut, untouched = 0, 0
@@ -448,7 +452,7 @@ describe("the store #node", function()
     end)
 
     it("a truncated file", function()
-      for round = 1, long and 400 or 60 do
+      for round = 1, times(60, 400) do
         local length = math.random(1, #original - 1)
         if round % 3 == 0 then
           length = math.floor(length / 4096) * 4096
@@ -462,7 +466,7 @@ describe("the store #node", function()
     end)
 
     it("flipped bits", function()
-      for _ = 1, long and 2000 or 200 do
+      for _ = 1, times(200, 2000) do
         local at = math.random(1, #original)
         local bit = 2 ^ math.random(0, 7)
         local byte = original:byte(at)
@@ -480,7 +484,7 @@ describe("the store #node", function()
     end)
 
     it("pages of zeros and of rubbish", function()
-      for round = 1, long and 200 or 30 do
+      for round = 1, times(30, 200) do
         local page = math.random(1, #original / 4096 - 1)
         local bytes = round % 2 == 0 and ("\0"):rep(4096)
           or ("\27\255x\1"):rep(1024)

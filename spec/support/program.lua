@@ -38,6 +38,9 @@ end
 
 --- The binary under test; AETHER names another build.
 program.aether = absolute(os.getenv("AETHER") or "build/aether")
+--- Under a sanitizer everything takes ten times as long: loops over random
+-- places are shorter there.
+program.is_slow = os.getenv("SPEC_SLOW") ~= nil
 --- The repository.
 program.root = absolute(".")
 
@@ -162,6 +165,8 @@ function program.start(argv, options)
     for fd = 3, 63 do
       ffi.C.close(fd)
     end
+    ffi.C.unsetenv("AETHER_LONG") -- the specs' own, not settings
+    ffi.C.unsetenv("AETHER_SEED")
     for name, value in pairs(options.env or {}) do
       if value then
         ffi.C.setenv(name, value, 1)
