@@ -123,6 +123,7 @@ static void cursor_answer(struct cursor *cursor, ae_status status,
   if (over) {
     if (read) read->impl = NULL;
     if (scan) scan->impl = NULL;
+    ae_list_remove(&cursor->link); /* no close within finds it */
   }
   ae_error err = {0};
   if (status == AE_CANCELED)

@@ -109,6 +109,7 @@ typedef struct ae__tail {
 typedef struct ae__undo {
   ae__head *head;
   uint64_t version, position, commits;
+  uint64_t space_position; /* of its namespace's last commit */
   uint32_t events, bytes;
   bool dirty, ids; /* of the head, before */
   bool made;       /* the head */

@@ -64,6 +64,7 @@ static void cursor_call(ae__cursor *cursor, ae_status status,
     scan->cb(scan, status, page, err);
   cursor->busy = false;
   if (cursor_over(cursor) || !cursor->wanted) return;
+  if (cursor->handle.store->closing) return; /* that was within: it is due */
   if (cursor->ready)
     ae__cursor_due(cursor);
   else if (!cursor->under_way)

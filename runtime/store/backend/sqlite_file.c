@@ -326,13 +326,25 @@ static ae_status open_reader(ae__db *db, ae_error *err) {
   return status;
 }
 
+/* Of a link, what it leads to: SQLite names its files after that, and so has
+ * the lock to be. */
+static char *real_path(const char *path) {
+  struct stat about;
+  char *real = NULL;
+  if (lstat(path, &about) == 0 && S_ISLNK(about.st_mode))
+    real = realpath(path, NULL);
+  char *kept = ae_strdup(real ? real : path);
+  free(real);
+  return kept;
+}
+
 ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
                        ae_error *err) {
   struct stat about;
   int64_t page = 0;
   db->lock = -1;
   db->writer = mode == AE_STORE_WRITE;
-  db->path = ae_strdup(path);
+  db->path = real_path(path);
   if (stat(path, &about) == 0) {
     if (S_ISDIR(about.st_mode))
       return refuse(err, path, "it is a folder", "name a file in it");
@@ -356,6 +368,7 @@ ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
 
 bool ae__sql_stale(const ae__db *db) {
   struct stat now;
+  if (!db->statements[AE__SQL_BEGIN_READ]) return true; /* one failed */
   if (!db->immutable) return false;
   return has_wal(db) || stat(db->path, &now) != 0 ||
          now.st_ino != db->about.st_ino || now.st_size != db->about.st_size ||

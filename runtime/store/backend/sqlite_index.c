@@ -434,6 +434,7 @@ static int reload(ae__db *db) {
   db->position = db->watermark;
   if (code == SQLITE_OK) code = tail_load(db);
   if (code == SQLITE_OK && db->last_actor == 0) db->complete = db->writer;
+  if (code != SQLITE_OK) db->generation = UINT64_MAX; /* to be done again */
   return code;
 }
 

@@ -85,15 +85,17 @@ static void undo_push(ae__db *db, ae__head *head, const ae_append *append,
     db->undo_cap = db->undo_cap ? 2 * db->undo_cap : 1024;
     db->undo = ae_realloc(db->undo, db->undo_cap * sizeof *db->undo);
   }
-  db->undo[db->undo_count++] = (ae__undo){.head = head,
-                                          .version = head->version,
-                                          .position = head->position,
-                                          .commits = head->commits,
-                                          .events = append->event_count,
-                                          .bytes = (uint32_t)append->record.len,
-                                          .dirty = head->dirty,
-                                          .ids = head->ids,
-                                          .made = made};
+  db->undo[db->undo_count++] =
+      (ae__undo){.head = head,
+                 .version = head->version,
+                 .position = head->position,
+                 .commits = head->commits,
+                 .space_position = head->space->now.position,
+                 .events = append->event_count,
+                 .bytes = (uint32_t)append->record.len,
+                 .dirty = head->dirty,
+                 .ids = head->ids,
+                 .made = made};
 }
 
 static ae__head *head_new(ae__db *db, ae_str key, uint64_t hash,
@@ -212,6 +214,7 @@ static void undo_all(ae__db *db, const struct start *start) {
     head->dirty = undo->dirty;
     head->ids = undo->ids;
     if (undo->done) {
+      now->position = undo->space_position;
       now->commits--;
       now->events -= undo->events;
       now->bytes -= undo->bytes;

@@ -381,13 +381,17 @@ void ae__read_page(ae__db *db, ae__cursor *cursor) {
         ae__head_get(db, (ae_str){cursor->key.bytes, cursor->key.len}, &head);
   page->latest = head ? head->version : 0;
   page->base = head ? head->base : 0;
-  if (code == SQLITE_OK && (!head || cursor->from > cursor->to))
+  if (code == SQLITE_OK &&
+      (!head || cursor->from > cursor->to || cursor->from > head->version + 1))
     page->end = true;
   while (code == SQLITE_OK && !page->end && !page_full(page) &&
          !cursor->broken) {
     uint32_t before = page->count;
     code = chunk(db, cursor, head, page, &page->end);
-    if (code == SQLITE_OK && page->count == before && !page->end) break;
+    if (code == SQLITE_OK && page->count == before && !page->end) {
+      if (before > 0) break;
+      code = SQLITE_CORRUPT; /* a mark that leads nowhere */
+    }
     if ((code & 0xff) != SQLITE_CORRUPT) continue;
     ae_log(AE_LOG_WARN, "an actor's commits are not linked; searching the log",
            "file", db->path, NULL);

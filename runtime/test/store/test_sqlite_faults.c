@@ -164,6 +164,26 @@ static void a_full_disk_is_said(void **state) {
   append_ok(world, "bank/account/a", 0, 1, NULL);
 }
 
+/* What was taken back leaves no trace in the counts, nor in what is scanned. */
+static void a_scan_after_a_group_that_failed(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+  ae_fault_arm("sqlite.commit", 1, EIO);
+  assert_int_equal(append_try(world, "bank/account/a", 1, 1, NULL),
+                   AE_STORE_UNAVAILABLE);
+  ae_fault_reset();
+  for (int round = 0; round < 2; round++) {
+    scan_all(world, "bank", 0, UINT64_MAX, &list);
+    assert_int_equal(list.status, AE_OK);
+    assert_true(list.end);
+    assert_int_equal(list.count, 1);
+    assert_int_equal(stats_of(world, "bank").position, 1);
+    world_reopen(world);
+  }
+  kept_clear(&list);
+}
+
 /* The index rides in groups of appends; a failure of its step is theirs. */
 static void each_step_of_the_index_fails(void **state) {
   struct world *world = *state;
@@ -314,6 +334,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       TEST(each_step_of_an_append_fails),
       TEST(a_full_disk_is_said),
+      TEST(a_scan_after_a_group_that_failed),
       TEST(each_step_of_the_index_fails),
       TEST(each_step_of_other_writes_fails),
       TEST(each_step_of_a_trim_fails),

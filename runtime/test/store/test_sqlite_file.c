@@ -295,6 +295,13 @@ static void a_second_process_is_told_the_first(void **state) {
   snprintf(want, sizeof want, "process %d", (int)child);
   refused(place, AE_STORE_WRITE, place->url, AE_STORE_UNAVAILABLE,
           "another writer", want);
+  /* By another name it is the same file. */
+  char link[700], other[800];
+  snprintf(link, sizeof link, "%s/link", place->folder);
+  snprintf(other, sizeof other, "sqlite:%s", link);
+  assert_int_equal(symlink(place->file, link), 0);
+  refused(place, AE_STORE_WRITE, other, AE_STORE_UNAVAILABLE, "another writer",
+          want);
   /* Readers work beside it. */
   struct world reader = {.fixture = &sqlite_fixture};
   snprintf(reader.url, sizeof reader.url, "%.500s", place->url);
