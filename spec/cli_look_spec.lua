@@ -87,6 +87,31 @@ describe("aether state #node", function()
     assert(result.err:find("there is no version 4", 1, true), result.err)
   end)
 
+  it("keeps a state that is a list, in a snapshot too", function()
+    program.write(
+      folder .. "/cell/counter.lua",
+      [[
+        local event = require("aether.event")
+        local list = { initial = {}, snapshot = { version = 1, every = 2 } }
+        list.decide = {
+          add = function(state) return event("Added", { n = #state }) end,
+        }
+        list.evolve = {
+          Added = function(state, added) state[#state + 1] = added.n end,
+        }
+        return list
+      ]]
+    )
+    for _ = 1, 3 do
+      local result = exec(counter.add("a", 0), counter.add("a", 0))
+      assert(not result.err:find("snapshot", 1, true), result.err)
+    end
+    assert.equal(
+      '{"actor":"cell/counter/a","version":6,"state":[0,1,2,3,4,5]}\n',
+      read({ "state", "cell/counter/a" }).out
+    )
+  end)
+
   it("has version 0 for an actor without events", function()
     exec(counter.add("a", 1))
     local state = json.decode(read({ "state", "cell/counter/new" }).out)

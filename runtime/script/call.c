@@ -17,13 +17,19 @@ bool ae__is_map(ae_str bytes) {
   return (first & 0xf0) == 0x80 || first == 0xde || first == 0xdf;
 }
 
+/* A state that only has keys 1..n is an array when it is kept. */
+static bool is_array(ae_str bytes) {
+  uint8_t first = bytes.len ? (uint8_t)bytes.ptr[0] : 0;
+  return (first & 0xf0) == 0x90 || first == 0xdc || first == 0xdd;
+}
+
 static void load_work(ae_script *script, lua_State *L, void *arg) {
   state_work *work = arg;
   if (!ae__decode_all(&script->codec, L, work->bytes, "state")) {
     ae__fail_value(script, L, 0);
   }
-  if (!ae__is_map(work->bytes)) {
-    ae__fail(script, L, AE_VALUE_ERROR, 0, "the state is no map");
+  if (!ae__is_map(work->bytes) && !is_array(work->bytes)) {
+    ae__fail(script, L, AE_VALUE_ERROR, 0, "the state is no table");
   }
   work->state = luaL_ref(L, LUA_REGISTRYINDEX);
 }

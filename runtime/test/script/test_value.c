@@ -332,7 +332,7 @@ static void damage_is_an_error(void **unused) {
       {"", 0},
       {"\xc1", 1},
       {"\xc0", 1},
-      {"\x90", 1},
+      {"\xa1x", 2},
       {"\x07", 1},
       {"\x81\xa1x", 3},
       {"\x80\x80", 2},
