@@ -1,12 +1,15 @@
 /* A batch: commands of one actor, decided one after another on the state that
  * the one before it left, and stored as one commit. The states that it moves
- * its actor through are drawn in command.c. */
+ * its actor through are drawn in command.c. One file, longer than most: all of
+ * it works on the items of a batch. */
 #include "actor/internal.h"
 #include "base/clock.h"
 
 #define BATCH_COMMANDS 1024
 #define BATCH_BYTES (256u << 10)
-#define RECORD_ROOM (AE_RECORD_MAX - (64u << 10)) /* for a batch's events */
+#define RECORD_ROOM (AE_RECORD_MAX - (64u << 10)) /* for what commands bring \
+                                                   */
+#define COMMAND_ROOM 64 /* of a command in a record, besides its texts */
 
 /* What was decided of one command. */
 typedef struct item {
@@ -29,6 +32,7 @@ struct ae__batch {
   uint32_t item_count, item_cap;
   ae_commit_command *kept; /* the commit's commands */
   uint32_t kept_count, kept_cap;
+  size_t kept_bytes; /* they take in the record, besides their events */
   ae_buf events;
   ae_buf text;
   ae_buf reason, details; /* the script writes here */
@@ -84,6 +88,7 @@ static void batch_done(ae__batch *batch) {
   buf_shrink(&batch->events);
   buf_shrink(&batch->text);
   batch->item_count = batch->kept_count = 0;
+  batch->kept_bytes = 0;
   batch->event_count = batch->id_count = 0;
   batch->stale = batch->cut = false;
   batch->next = actors->pool;
@@ -207,9 +212,14 @@ static void item_fail(item *it, ae_status status, ae_error *err) {
   ae_error_move(it->error, err);
 }
 
-static void keep(ae__batch *batch, const item *it) {
+static bool is_kept(const item *it, uint32_t events) {
+  return it->command->id.ptr || events > 0;
+}
+
+static void keep(ae__batch *batch, const item *it, size_t bytes) {
   const ae_command *command = it->command;
-  if (!command->id.ptr && it->count == 0) return;
+  if (!is_kept(it, it->count)) return;
+  batch->kept_bytes += bytes;
   if (batch->kept_count == batch->kept_cap) {
     batch->kept_cap = batch->kept_cap ? batch->kept_cap * 2 : 4;
     batch->kept =
@@ -228,9 +238,8 @@ static void keep_reasons(ae__batch *batch) {
   uint32_t at = 0;
   for (uint32_t i = 0; i < batch->item_count; i++) {
     const item *it = &batch->items[i];
-    bool kept = (it->status == AE_OK || it->status == AE_REJECTED) &&
-                (it->command->id.ptr || it->count > 0);
-    if (!kept) continue;
+    bool decided = it->status == AE_OK || it->status == AE_REJECTED;
+    if (!decided || !is_kept(it, it->count)) continue;
     if (it->status == AE_REJECTED) {
       batch->kept[at].reason =
           (ae_str){batch->text.ptr + it->reason, it->reason_len};
@@ -252,20 +261,21 @@ static void took_rejection(ae__batch *batch, item *it, ae_decide *decision) {
   ae_buf_str(&batch->text, ae_buf_view(&decision->details));
 }
 
-/* One command's events do not fit a record: alone it is too large, with
- * others it waits for the next commit. */
-static void over_record(ae__batch *batch, item *it, size_t before) {
+/* One command does not fit the record: alone it is too large, with others it
+ * waits for the next commit. */
+static void over_record(ae__batch *batch, item *it, size_t before,
+                        size_t bytes) {
   ae_command *command = it->command;
-  size_t size = batch->events.len - before;
+  size_t size = batch->events.len - before + bytes;
   batch->events.len = before;
   batch->cut = true;
-  if (before == 0) {
+  if (batch->kept_count == 0) {
     ae_error err = {0};
     ae_error_set(&err, AE_TOO_LARGE,
-                 "the command's events take %zu bytes; a commit holds at most "
-                 "%u",
-                 size, AE_RECORD_MAX);
-    ae_error_uint(&err, "limit", AE_RECORD_MAX);
+                 "the command's events, metadata and details take %zu bytes; a "
+                 "commit holds at most %u: make them smaller",
+                 size, RECORD_ROOM);
+    ae_error_uint(&err, "limit", RECORD_ROOM);
     item_fail(it, AE_TOO_LARGE, &err);
   } else {
     batch->item_count--;
@@ -306,15 +316,18 @@ static void decide_one(ae__batch *batch, ae_command *command, ae_uuid id,
   batch->reason = decision.reason;
   batch->details = decision.details;
   if (status == AE_OK) {
-    if (batch->events.len > RECORD_ROOM) {
-      over_record(batch, it, before);
+    size_t bytes = command->id.len + command->metadata.len +
+                   decision.reason.len + decision.details.len + COMMAND_ROOM;
+    bool kept = is_kept(it, decision.event_count);
+    if (kept && batch->events.len + batch->kept_bytes + bytes > RECORD_ROOM) {
+      over_record(batch, it, before, bytes);
     } else {
       it->count = decision.event_count;
       batch->event_count += it->count;
       actor->version += it->count;
       it->version = actor->version;
       if (decision.rejected) took_rejection(batch, it, &decision);
-      keep(batch, it);
+      keep(batch, it, bytes);
     }
   } else if (status == AE_INVALID_COMMAND || status == AE_UNKNOWN_COMMAND) {
     item_fail(it, status, &err);
@@ -384,7 +397,7 @@ static void decide(ae__batch *batch) {
   ae_actors *actors = actor->type->realm->actors;
   int64_t now = actors->now ? actors->now : ae_clock_now();
   ae_uuid id = ae_uuid7_make(&actors->uuid, now);
-  while (!batch->cut && batch->events.len < BATCH_BYTES) {
+  while (!batch->cut && batch->events.len + batch->kept_bytes < BATCH_BYTES) {
     ae_list *link = ae_list_shift(&batch->commands);
     if (!link) break;
     decide_one(batch, ae__command_of(link), id, now);

@@ -651,6 +651,43 @@ static void test_too_large_and_too_many(void **state) {
   world_close(w);
 }
 
+/* What commands bring besides events counts too: metadata, details. */
+static void test_large_metadata_is_bounded(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  sent s[13];
+  char ids[13][8];
+  ae_buf metadata = {0}, huge = {0};
+  ae_pack_map(&metadata, 1);
+  ae_pack_cstr(&metadata, "note");
+  ae_buf_add(&huge, metadata.ptr, metadata.len);
+  ae_buf text = {0};
+  for (int i = 0; i < 9000000; i++) ae_buf_byte(&text, 'x');
+  ae_pack_str(&metadata, (ae_str){text.ptr, 1000000});
+  ae_pack_str(&huge, ae_buf_view(&text));
+  for (int i = 0; i < 13; i++) {
+    snprintf(ids[i], sizeof ids[i], "id-%d", i);
+    bool accepted = i % 2 == 0;
+    submit(w, &s[i], "bank/account/a", accepted ? "deposit" : "withdraw",
+           accepted ? "{\"amount\":1}" : "{\"amount\":100}", ids[i], -1);
+    s[i].command.metadata = ae_buf_view(i == 6 ? &huge : &metadata);
+  }
+  ae_loop_run(&w->loop);
+  for (int i = 0; i < 13; i++) {
+    assert_int_equal(s[i].calls, 1);
+    assert_int_equal(s[i].status, i == 6       ? AE_TOO_LARGE
+                                  : i % 2 == 0 ? AE_OK
+                                               : AE_REJECTED);
+    sent_clear(&s[i]);
+  }
+  expect_state(w, "bank/account/a", UINT64_MAX, 6,
+               "{\"balance\":6,\"open\":false}");
+  ae_buf_clear(&text);
+  ae_buf_clear(&huge);
+  ae_buf_clear(&metadata);
+  world_close(w);
+}
+
 static void test_makes_room_when_memory_is_refused(void **state) {
   (void)state;
   world *w = world_open(0, 0, 8u << 20);
@@ -774,6 +811,7 @@ int main(void) {
       cmocka_unit_test(test_snapshots_are_saved_and_used),
       cmocka_unit_test(test_a_damaged_actor_is_read_only),
       cmocka_unit_test(test_too_large_and_too_many),
+      cmocka_unit_test(test_large_metadata_is_bounded),
       cmocka_unit_test(test_makes_room_when_memory_is_refused),
       cmocka_unit_test(test_close_gives_every_outcome),
       cmocka_unit_test(test_against_a_model),
