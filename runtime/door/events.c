@@ -183,6 +183,7 @@ static void on_stats(ae_stats_read *stats, ae_status status,
   events *e = stats->data;
   const ae_namespace_config *ns;
   ae_error why = {0};
+  if (!e->watching) return; /* ended by a signal meanwhile */
   if (status != AE_OK) {
     fail_with(e, status, err);
     end(e);

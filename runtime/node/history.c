@@ -102,7 +102,7 @@ static void on_base(ae_snapshot_read *read, ae_status status,
                     const ae_error *err) {
   run *r = read->data;
   ae_error why = {0};
-  if (status == AE_OK && read->version == 0)
+  if (status == AE_OK && read->version < r->read.base)
     status = ae_error_set(&why, AE_HISTORY_TRIMMED,
                           "history starts after version %llu, and its base "
                           "snapshot is not there",
