@@ -54,7 +54,7 @@ ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
   realm->script = script;
   realm->policy = policy;
   realm->cap = live ? live : LIVE_DEFAULT;
-  ae_list_init(&realm->idle);
+  ae_list_init(&realm->ring);
   AE_ASSERT(!ae_map_put(&actors->realms, realm->name, realm));
   return realm;
 }

@@ -1,8 +1,9 @@
 /* Live actors: what runs commands through aggregates and stores what they
  * decide. Appends first; whoever listens is told after it.
  *
- * A table holds the live actors under a cap; idle ones leave, least recently
- * used first, and are rebuilt from snapshot and events when next used. */
+ * A table holds the live actors under a cap; idle ones leave, those first that
+ * were not used of late, and are rebuilt from snapshot and events when next
+ * used. */
 #ifndef AE_ACTOR_ACTOR_H
 #define AE_ACTOR_ACTOR_H
 

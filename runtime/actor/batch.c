@@ -466,8 +466,10 @@ static void complete(ae__batch *batch, uint64_t position) {
   }
   batch_done(batch);
   actor->pins--;
-  ae__realm_trim(realm);
-  ae__actor_mark(actor);
+  if (!ae_list_empty(&actor->queue) || !ae_list_empty(&actor->reads))
+    ae__actor_mark(actor);
+  actor->used = true;
+  ae__realm_trim(realm); /* it may go with the others: last */
 }
 
 /* The append did not happen: nothing that was decided holds. */

@@ -102,7 +102,7 @@ static void flush_later(ae_actors *actors) {
 
 void ae__actor_mark(ae__actor *actor) {
   ae_actors *actors = actor->type->realm->actors;
-  ae__actor_touch(actor);
+  actor->used = true;
   if (ae_list_empty(&actor->dirty)) ae_list_push(&actors->dirty, &actor->dirty);
   flush_later(actors);
 }
@@ -114,9 +114,8 @@ static void run(ae__actor *actor) {
     ae__reads_serve(actor);
     actor->pins--;
   }
-  if (ae_list_empty(&actor->queue) && ae_list_empty(&actor->reads)) {
-    if (actor->pins == 0) ae__actor_rest(actor);
-  } else if (actor->phase == AE__COLD) {
+  if (ae_list_empty(&actor->queue) && ae_list_empty(&actor->reads)) return;
+  if (actor->phase == AE__COLD) {
     load(actor);
   } else {
     ae__batch_start(actor);

@@ -28,7 +28,7 @@ struct ae_realm {
   ae_str policy;
   size_t cap;   /* live actors kept */
   size_t live;  /* live actors there are */
-  ae_list idle; /* least recently used first */
+  ae_list ring; /* of its live actors; the head stands where the hand is */
   ae__type *types;
 };
 
@@ -64,21 +64,24 @@ typedef enum ae__phase {
   AE__COMMITTING,
 } ae__phase;
 
+/* What every command touches comes first: with thousands of actors each line of
+ * the cache counts. */
 struct ae__actor {
-  ae_list idle;  /* in its realm's list while nothing is under way */
-  ae_list dirty; /* in actors->dirty while it has something to do */
-  ae_list queue; /* commands not yet taken into a batch, in order */
-  ae_list reads; /* ae__state_job, answered when no commit is in flight */
-  ae_list ids;   /* its commands with an id that wait for an outcome */
   ae__type *type;
   ae__batch *batch; /* LOOKING and COMMITTING */
   uint64_t version; /* of `state`; with a batch deciding: beyond the stored */
   uint64_t handle;  /* the store's own, ae_append */
-  uint32_t pins;    /* conflicts and delays that come back to it */
+  ae_list dirty;    /* in actors->dirty while it has something to do */
+  ae_list queue;    /* commands not yet taken into a batch, in order */
   ae_state state;   /* 0 while COLD and LOADING */
+  uint32_t pins;    /* conflicts, delays and outcomes that come back to it */
   uint8_t phase;
+  bool used;     /* since the hand went by */
   bool relieved; /* memory was made once for what failed */
   uint8_t id_len;
+  ae_list reads; /* ae__state_job, answered when no commit is in flight */
+  ae_list ids;   /* its commands with an id that wait for an outcome */
+  ae_list ring;  /* in realm->ring */
   char id[];
 };
 
@@ -111,13 +114,10 @@ ae_status ae__type_find(ae_actors *actors, const ae_ref *ref, ae__type **out,
                         ae_error *err);
 ae__actor *ae__actor_find(ae__type *type, ae_str id);
 ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash);
-/* Something is under way with it: it cannot be evicted. */
-void ae__actor_touch(ae__actor *actor);
-/* Nothing is: it may be evicted, and is when there are too many. */
-void ae__actor_rest(ae__actor *actor);
-/* Evicts idle actors until the cap holds. */
+/* While there are more than the cap: evicts idle actors, not those used since
+ * the hand went by (the clock algorithm, Corbato 1968). */
 void ae__realm_trim(ae_realm *realm);
-/* Memory was refused: evicts half of the idle actors and collects garbage. */
+/* Memory was refused: evicts up to half of the actors and collects garbage. */
 void ae__realm_relieve(ae_realm *realm);
 void ae__realm_free(ae_realm *realm);
 

@@ -246,7 +246,6 @@ void ae__conflicted(ae__actor *actor, ae_list *commands, uint64_t attempted,
   ae__hold(actors);
   it->actor = actor;
   actor->pins++;
-  ae__actor_touch(actor);
   ae_list_init(&it->commands);
   ae_list *link;
   while ((link = ae_list_shift(commands))) ae_list_push(&it->commands, link);

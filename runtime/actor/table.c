@@ -65,23 +65,28 @@ ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash) {
   actor->id_len = (uint8_t)id.len;
   actor->type = type;
   actor->phase = AE__COLD;
-  ae_list_init(&actor->idle);
   ae_list_init(&actor->dirty);
   ae_list_init(&actor->queue);
   ae_list_init(&actor->reads);
   ae_list_init(&actor->ids);
   ae_map_put_hashed(&type->actors, (ae_str){actor->id, actor->id_len}, hash,
                     actor);
+  ae_list_push(&type->realm->ring, &actor->ring);
   type->realm->live++;
   return actor;
 }
 
+/* Nothing is under way with it. */
+static bool is_idle(const ae__actor *actor) {
+  return (actor->phase == AE__READY || actor->phase == AE__COLD) &&
+         actor->pins == 0 && ae_list_empty(&actor->dirty) &&
+         ae_list_empty(&actor->queue) && ae_list_empty(&actor->reads);
+}
+
 static void evict(ae__actor *actor) {
   ae__type *type = actor->type;
-  AE_ASSERT(actor->phase == AE__READY || actor->phase == AE__COLD);
-  AE_ASSERT(ae_list_empty(&actor->queue) && ae_list_empty(&actor->reads));
-  ae_list_remove(&actor->idle);
-  ae_list_remove(&actor->dirty);
+  AE_ASSERT(is_idle(actor));
+  ae_list_remove(&actor->ring);
   ae_script_drop(type->module, actor->state);
   ae_map_remove(&type->actors, (ae_str){actor->id, actor->id_len});
   type->realm->live--;
@@ -89,33 +94,44 @@ static void evict(ae__actor *actor) {
   ae_free(actor);
 }
 
-void ae__actor_touch(ae__actor *actor) {
-  ae_list_remove(&actor->idle);
+static ae__actor *at_hand(const ae_realm *realm) {
+  return AE_CONTAINER(realm->ring.next, ae__actor, ring);
 }
 
-void ae__actor_rest(ae__actor *actor) {
-  AE_ASSERT_CMP(actor->pins, ==, 0);
-  ae_list_remove(&actor->idle);
-  ae_list_push(&actor->type->realm->idle, &actor->idle);
+static void hand_on(ae_realm *realm, ae__actor *actor) {
+  ae_list_remove(&actor->ring);
+  ae_list_push(&realm->ring, &actor->ring);
 }
 
+/* Looks at a bounded number, so that a table of busy actors costs no turn of
+ * the whole ring each time: the next call goes on. */
 void ae__realm_trim(ae_realm *realm) {
-  while (realm->live > realm->cap && !ae_list_empty(&realm->idle))
-    evict(AE_CONTAINER(realm->idle.next, ae__actor, idle));
+  enum { LOOKS = 64 };
+  for (int n = 0; n < LOOKS && realm->live > realm->cap; n++) {
+    ae__actor *actor = at_hand(realm);
+    if (is_idle(actor) && !actor->used) {
+      evict(actor);
+    } else {
+      actor->used = false;
+      hand_on(realm, actor);
+    }
+  }
 }
 
 void ae__realm_relieve(ae_realm *realm) {
-  size_t idle = 0;
-  for (ae_list *at = realm->idle.next; at != &realm->idle; at = at->next)
-    idle++;
-  for (size_t n = (idle + 1) / 2; n > 0; n--)
-    evict(AE_CONTAINER(realm->idle.next, ae__actor, idle));
+  size_t least = realm->live / 2;
+  for (size_t n = realm->live; n > 0 && realm->live > least; n--) {
+    ae__actor *actor = at_hand(realm);
+    if (is_idle(actor))
+      evict(actor);
+    else
+      hand_on(realm, actor);
+  }
   ae_script_collect(realm->script);
 }
 
 void ae__realm_free(ae_realm *realm) {
-  while (!ae_list_empty(&realm->idle))
-    evict(AE_CONTAINER(realm->idle.next, ae__actor, idle));
+  while (!ae_list_empty(&realm->ring)) evict(at_hand(realm));
   AE_ASSERT_CMP(realm->live, ==, 0);
   while (realm->types) {
     ae__type *type = realm->types;
