@@ -207,7 +207,7 @@ static void take_in(ae_actors *actors) {
   for (unsigned i = 0; i < count; i++) {
     const char *actor =
         ae_map_guess(&arrivals[i].type->actors, arrivals[i].hash);
-    for (size_t at = 0; actor && at < sizeof(ae__actor); at += CACHE_LINE)
+    for (size_t at = 0; actor && at <= sizeof(ae__actor); at += CACHE_LINE)
       __builtin_prefetch(actor + at, 1);
   }
   for (unsigned i = 0; i < count; i++) arrive(actors, &arrivals[i]);

@@ -15,6 +15,7 @@ typedef struct load load;
 
 typedef struct sent {
   ae_command command;
+  char id[16];
   uint64_t started; /* ns, monotonic */
   load *of;
 } sent;
@@ -24,8 +25,7 @@ struct load {
   ae__bench_app *app;
   ae_str data;
   uint32_t actors;
-  char (*names)[16]; /* of them */
-  uint64_t random;   /* xorshift64; 0: one actor after the other */
+  uint64_t random; /* xorshift64; 0: one actor after the other */
   uint64_t next;
   uint64_t until; /* ns; 0: until `most` */
   uint64_t most;  /* commands to send */
@@ -53,13 +53,23 @@ static uint32_t pick(load *l) {
   return (uint32_t)(next_random(&l->random) % l->actors);
 }
 
+/* a-NUMBER, at the end of `to`; a table of names would be one more thing that
+ * the commands push out of the cache. */
+static ae_str name_of(char to[16], uint32_t number) {
+  char *at = to + 16;
+  do *--at = (char)('0' + number % 10);
+  while ((number /= 10) > 0);
+  *--at = '-';
+  *--at = 'a';
+  return (ae_str){at, (size_t)(to + 16 - at)};
+}
+
 static void submit(load *l, sent *slot, uint64_t now) {
-  const char *id = l->names[pick(l)];
   slot->started = now;
   slot->of = l;
   memset(&slot->command, 0, sizeof slot->command);
   slot->command.ref =
-      (ae_ref){AE_STR("bank"), AE_STR("account"), ae_str_of(id)};
+      (ae_ref){AE_STR("bank"), AE_STR("account"), name_of(slot->id, pick(l))};
   slot->command.name = ae__bench_command;
   slot->command.data = l->data;
   slot->command.cb = on_outcome;
@@ -90,16 +100,12 @@ static void on_outcome(ae_command *command, ae_outcome *outcome) {
 /* Runs to its end; sends `in_flight` at first. */
 static ae_status drive(load *l, uint32_t in_flight, ae_error *err) {
   l->slots = ae_zalloc(sizeof(sent) * in_flight);
-  l->names = ae_alloc(sizeof *l->names * l->actors);
-  for (uint32_t i = 0; i < l->actors; i++)
-    snprintf(l->names[i], sizeof *l->names, "a-%u", i);
   uint64_t now = ae_clock_mono();
   for (uint32_t i = 0; i < in_flight; i++)
     if (l->until || l->sent_count < l->most) submit(l, &l->slots[i], now);
   ae_loop_run(&l->app->loop);
   AE_ASSERT_CMP(l->in_flight, ==, 0);
   ae_free(l->slots);
-  ae_free(l->names);
   if (l->status != AE_OK) ae_error_move(err, &l->err);
   return l->status;
 }

@@ -207,13 +207,20 @@ static const ae__memory_actor *known_actor(const ae_task *task) {
   return (const ae__memory_actor *)(uintptr_t)append->handle;
 }
 
-/* With thousands of actors each one is a cache miss: the next ones are fetched
- * while one is carried out. */
-static void fetch_ahead(const ae_task *next) {
-  if (!next) return;
-  const ae__memory_actor *actor = known_actor(next);
+/* With thousands of actors each one is a cache miss: while one is carried out,
+ * those behind it are fetched, and for the nearer of them where the position
+ * goes. */
+#define AHEAD 6
+
+static const ae_task *fetch_ahead(const ae_task *ahead) {
+  if (!ahead) return NULL;
+  __builtin_prefetch(known_actor(ahead), 1);
+  return ahead->next;
+}
+
+static void fetch_position(const ae_task *next) {
+  const ae__memory_actor *actor = next ? known_actor(next) : NULL;
   if (actor) __builtin_prefetch(actor->positions + actor->count, 1);
-  if (next->next) __builtin_prefetch(known_actor(next->next), 1);
 }
 
 static void flush(ae_store *store) {
@@ -226,8 +233,11 @@ static void flush(ae_store *store) {
   memory->asked = NULL;
   memory->asked_last = &memory->asked;
   uint64_t position = memory->position;
+  const ae_task *ahead = task;
+  for (int n = 0; n < AHEAD; n++) ahead = fetch_ahead(ahead);
   for (; task; task = task->next) {
-    fetch_ahead(task->next);
+    ahead = fetch_ahead(ahead);
+    if (task->next) fetch_position(task->next->next);
     ae_append *append = AE_CONTAINER(task, ae_append, task);
     append->status = append_now(memory, append);
   }
