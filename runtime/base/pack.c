@@ -1,5 +1,6 @@
 /* Writing uses msgpack-c's packer template with its append macro bound to
- * ae_buf, so the encoders are msgpack-c's and there is no callback per item. */
+ * ae_buf, so the encoders are msgpack-c's and there is no callback per item. The
+ * forms of one head byte, nearly all there are, are written in the header. */
 #include "base/pack.h"
 
 #include <endian.h>
@@ -25,23 +26,11 @@
 
 /* -- writing -- */
 
-void ae_pack_nil(ae_buf *buf) {
-  msgpack_pack_nil(buf);
-}
-
-void ae_pack_bool(ae_buf *buf, bool value) {
-  if (value) {
-    msgpack_pack_true(buf);
-  } else {
-    msgpack_pack_false(buf);
-  }
-}
-
 void ae_pack_int(ae_buf *buf, int64_t value) {
   msgpack_pack_int64(buf, value);
 }
 
-void ae_pack_uint(ae_buf *buf, uint64_t value) {
+void ae__pack_uint_wide(ae_buf *buf, uint64_t value) {
   msgpack_pack_uint64(buf, value);
 }
 
@@ -49,7 +38,7 @@ void ae_pack_double(ae_buf *buf, double value) {
   msgpack_pack_double(buf, value);
 }
 
-void ae_pack_str(ae_buf *buf, ae_str value) {
+void ae__pack_str_wide(ae_buf *buf, ae_str value) {
   AE_ASSERT(value.len <= UINT32_MAX);
   msgpack_pack_str(buf, value.len);
   ae_buf_str(buf, value);
@@ -73,11 +62,11 @@ void ae_pack_cstr(ae_buf *buf, const char *value) {
   ae_pack_str(buf, ae_str_of(value));
 }
 
-void ae_pack_array(ae_buf *buf, uint32_t count) {
+void ae__pack_array_wide(ae_buf *buf, uint32_t count) {
   msgpack_pack_array(buf, count);
 }
 
-void ae_pack_map(ae_buf *buf, uint32_t count) {
+void ae__pack_map_wide(ae_buf *buf, uint32_t count) {
   msgpack_pack_map(buf, count);
 }
 

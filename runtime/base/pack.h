@@ -14,18 +14,54 @@
 #define AE_PACK_DEPTH 64 /* arrays and maps inside each other, at most */
 
 /* -- writing -- */
-void ae_pack_nil(ae_buf *buf);
-void ae_pack_bool(ae_buf *buf, bool value);
 void ae_pack_int(ae_buf *buf, int64_t value);
-void ae_pack_uint(ae_buf *buf, uint64_t value);
 void ae_pack_double(ae_buf *buf, double value);
 /* UTF-8 bytes as str, others as bin. */
 void ae_pack_text(ae_buf *buf, ae_str value);
-void ae_pack_str(ae_buf *buf, ae_str value); /* as str, unchecked */
 void ae_pack_cstr(ae_buf *buf, const char *value);
 void ae_pack_bin(ae_buf *buf, ae_str value);
-void ae_pack_array(ae_buf *buf, uint32_t count);
-void ae_pack_map(ae_buf *buf, uint32_t count);
+
+/* What the functions below leave over: forms of more than one head byte. */
+void ae__pack_uint_wide(ae_buf *buf, uint64_t value);
+void ae__pack_str_wide(ae_buf *buf, ae_str value);
+void ae__pack_array_wide(ae_buf *buf, uint32_t count);
+void ae__pack_map_wide(ae_buf *buf, uint32_t count);
+
+static inline void ae_pack_nil(ae_buf *buf) {
+  ae_buf_byte(buf, 0xc0);
+}
+static inline void ae_pack_bool(ae_buf *buf, bool value) {
+  ae_buf_byte(buf, value ? 0xc3 : 0xc2);
+}
+static inline void ae_pack_uint(ae_buf *buf, uint64_t value) {
+  if (value < 0x80)
+    ae_buf_byte(buf, (uint8_t)value);
+  else
+    ae__pack_uint_wide(buf, value);
+}
+/* As str, unchecked. */
+static inline void ae_pack_str(ae_buf *buf, ae_str value) {
+  if (value.len >= 32) {
+    ae__pack_str_wide(buf, value);
+    return;
+  }
+  ae_buf_reserve(buf, 1 + value.len);
+  buf->ptr[buf->len] = (char)(0xa0 | value.len);
+  if (value.len) memcpy(buf->ptr + buf->len + 1, value.ptr, value.len);
+  buf->len += 1 + value.len;
+}
+static inline void ae_pack_array(ae_buf *buf, uint32_t count) {
+  if (count < 16)
+    ae_buf_byte(buf, (uint8_t)(0x90 | count));
+  else
+    ae__pack_array_wide(buf, count);
+}
+static inline void ae_pack_map(ae_buf *buf, uint32_t count) {
+  if (count < 16)
+    ae_buf_byte(buf, (uint8_t)(0x80 | count));
+  else
+    ae__pack_map_wide(buf, count);
+}
 
 /* -- reading -- */
 typedef enum ae_pack_type {

@@ -36,8 +36,7 @@ int ae_status_exit(ae_status status) {
   return table[status].exit;
 }
 
-void ae_error_clear(ae_error *err) {
-  if (!err) return;
+void ae__error_free(ae_error *err) {
   ae_buf_clear(&err->message);
   ae_buf_clear(&err->facts);
   err->status = AE_OK;

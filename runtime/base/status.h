@@ -78,7 +78,12 @@ typedef struct ae_error {
   uint32_t nfacts; /* pairs in facts */
 } ae_error;
 
-void ae_error_clear(ae_error *err);
+void ae__error_free(ae_error *err);
+static inline void ae_error_clear(ae_error *err) {
+  /* Nearly always there is nothing. */
+  if (err && (err->status != AE_OK || err->message.cap || err->facts.cap))
+    ae__error_free(err);
+}
 
 /* Forget what `err` held, then set status and message. Returns `status`, so
  * that `return ae_error_set(err, AE_MALFORMED, …)` reads well. `err` may be
