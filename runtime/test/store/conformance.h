@@ -12,6 +12,8 @@ extern const struct CMUnitTest conformance_append[];
 extern const size_t conformance_append_count;
 extern const struct CMUnitTest conformance_read[];
 extern const size_t conformance_read_count;
+extern const struct CMUnitTest conformance_close[];
+extern const size_t conformance_close_count;
 extern const struct CMUnitTest conformance_keep[];
 extern const size_t conformance_keep_count;
 /* Only of a backend whose commits outlive the process. */

@@ -371,51 +371,6 @@ static void names_at_their_limits(void **state) {
   kept_clear(&list);
 }
 
-/* -- close -- */
-
-static void count_canceled(ae_read *read, ae_status status, const ae_page *page,
-                           const ae_error *err) {
-  unsigned *canceled = read->data;
-  (void)page;
-  assert_int_equal(status, AE_CANCELED);
-  assert_int_equal(err->status, AE_CANCELED);
-  ++*canceled;
-}
-
-static void close_finishes_appends_and_cancels_reads(void **state) {
-  struct world *world = *state;
-  enum { COUNT = 500 };
-  struct outcome *all = ae_zalloc(COUNT * sizeof *all);
-  unsigned canceled = 0;
-  append_ok(world, "bank/account/a", 0, 1, NULL);
-  for (uint64_t i = 0; i < COUNT; i++)
-    append_start(world, &all[i], "bank/account/a", i + 1, 1, NULL, 0);
-  ae_read read = {.ref = ref_of("bank/account/a"),
-                  .from = 1,
-                  .to = UINT64_MAX,
-                  .cb = count_canceled,
-                  .data = &canceled};
-  assert_int_equal(ae_store_read(world->store, &read, NULL), AE_OK);
-  world_close(world);
-  for (int i = 0; i < COUNT; i++) {
-    assert_true(all[i].done);
-    assert_int_equal(all[i].append.status, AE_OK);
-    outcome_clear(&all[i]);
-  }
-  assert_int_equal(canceled, 1);
-  ae_free(all);
-}
-
-static void close_hands_over_what_is_corked(void **state) {
-  struct world *world = *state;
-  struct outcome outcome;
-  ae_store_cork(world->store);
-  append_start(world, &outcome, "bank/account/a", 0, 1, NULL, 0);
-  world_close(world);
-  assert_int_equal(outcome.append.status, AE_OK);
-  outcome_clear(&outcome);
-}
-
 static void says_what_it_promises(void **state) {
   struct world *world = *state;
   assert_true(strlen(ae_store_promise(world->store)) > 0);
@@ -453,8 +408,6 @@ const struct CMUnitTest conformance_append[] = {
     CONFORMS(ids_in_bytes_that_are_no_record),
     CONFORMS(the_largest_record_fits),
     CONFORMS(names_at_their_limits),
-    CONFORMS(close_finishes_appends_and_cancels_reads),
-    CONFORMS(close_hands_over_what_is_corked),
     CONFORMS(says_what_it_promises),
     CONFORMS(a_url_of_nothing),
 };

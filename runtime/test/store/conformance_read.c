@@ -195,91 +195,6 @@ static void a_read_goes_on_later(void **state) {
   kept_clear(&late.list);
 }
 
-static void a_paused_read_is_canceled_by_close(void **state) {
-  struct world *world = *state;
-  struct late late = {0};
-  append_many(world, "bank/account/a", 0, 9000);
-  ae_read read = {.ref = ref_of("bank/account/a"),
-                  .from = 1,
-                  .to = UINT64_MAX,
-                  .cb = on_late,
-                  .data = &late};
-  assert_int_equal(ae_store_read(world->store, &read, NULL), AE_OK);
-  world_until(world, &late.paged);
-  world_close(world);
-  assert_int_equal(late.list.status, AE_CANCELED);
-  assert_int_equal(late.list.pages, 2);
-  kept_clear(&late.list);
-}
-
-struct closer {
-  struct world *world;
-  bool more;
-  unsigned calls;
-  ae_status last;
-  bool closed;
-};
-
-static void on_closer_closed(void *data) {
-  *(bool *)data = true;
-}
-
-static void close_within(struct closer *closer, ae_status status) {
-  closer->calls++;
-  closer->last = status;
-  if (closer->calls > 1) return;
-  ae_store_close(closer->world->store, on_closer_closed, &closer->closed);
-  closer->world->store = NULL;
-}
-
-static void on_closing_read(ae_read *read, ae_status status,
-                            const ae_page *page, const ae_error *err) {
-  (void)page, (void)err;
-  struct closer *closer = read->data;
-  if (closer->calls == 0 && closer->more) ae_read_more(read);
-  close_within(closer, status);
-}
-
-static void on_closing_scan(ae_scan *scan, ae_status status,
-                            const ae_page *page, const ae_error *err) {
-  (void)page, (void)err;
-  struct closer *closer = scan->data;
-  if (closer->calls == 0 && closer->more) ae_scan_more(scan);
-  close_within(closer, status);
-}
-
-/* After its only page, before another, and after another was asked for. */
-static void a_callback_closes_the_store(void **state) {
-  struct world *world = *state;
-  append_many(world, "bank/account/a", 0, 9000);
-  append_many(world, "bank/account/b", 0, 3);
-  for (unsigned how = 0; how < 6; how++) {
-    struct closer closer = {.world = world, .more = how % 3 == 1};
-    bool whole = how % 3 == 2;
-    ae_read read = {.ref = ref_of(whole ? "bank/account/b" : "bank/account/a"),
-                    .from = 1,
-                    .to = UINT64_MAX,
-                    .cb = on_closing_read,
-                    .data = &closer};
-    ae_scan scan = {.ns = AE_STR("bank"),
-                    .until = whole ? 1 : UINT64_MAX,
-                    .cb = on_closing_scan,
-                    .data = &closer};
-    if (how < 3)
-      assert_int_equal(ae_store_read(world->store, &read, NULL), AE_OK);
-    else
-      assert_int_equal(ae_store_scan(world->store, &scan, NULL), AE_OK);
-    world_until(world, &closer.closed);
-    world_turn(world);
-    assert_int_equal(closer.calls, whole ? 1 : 2);
-    assert_int_equal(closer.last, whole ? AE_OK : AE_CANCELED);
-    world_open(world, AE_STORE_WRITE);
-    if (world->fixture->durable) continue;
-    append_many(world, "bank/account/a", 0, 9000);
-    append_many(world, "bank/account/b", 0, 3);
-  }
-}
-
 static void versions_that_cannot_be(void **state) {
   struct world *world = *state;
   struct kept_list list = {0};
@@ -567,8 +482,6 @@ const struct CMUnitTest conformance_read[] = {
     CONFORMS(fat_records_come_in_pages_too),
     CONFORMS(a_read_is_ended_early),
     CONFORMS(a_read_goes_on_later),
-    CONFORMS(a_paused_read_is_canceled_by_close),
-    CONFORMS(a_callback_closes_the_store),
     CONFORMS(versions_that_cannot_be),
     CONFORMS(a_scan_gives_a_namespace_in_order),
     CONFORMS(a_long_scan_comes_in_pages),
