@@ -142,6 +142,39 @@ static ae_status trimmed(ae__loader *loader, uint64_t base, ae_error *err) {
   return AE_HISTORY_TRIMMED;
 }
 
+/* A damaged file can hold a snapshot of a version that was never stored. */
+static void start_over(ae__loader *loader, uint64_t latest) {
+  ae_buf name = {0};
+  ae_error err = {0};
+  ae_status status;
+  ae_ref_format(&loader->ref, &name);
+  if (loader->based) {
+    ae_error_set(&err, AE_REPLAY_ERROR,
+                 "%s: its base snapshot is of version %llu, and the newest "
+                 "event of version %llu",
+                 ae_buf_cstr(&name), (unsigned long long)loader->version,
+                 (unsigned long long)latest);
+    ae_error_str(&err, "actor", ae_buf_view(&name));
+    ae_error_uint(&err, "version", loader->version);
+    ae_error_cstr(&err, "cause", "events are missing");
+    status = AE_REPLAY_ERROR;
+  } else {
+    ae_log(AE_LOG_WARN,
+           "a snapshot is newer than all events; replaying instead", "actor",
+           ae_buf_cstr(&name), NULL);
+    ae_script_drop(loader->type->module, loader->state);
+    loader->state = 0;
+    loader->version = 0;
+    status = ae_script_initial(loader->type->module, &loader->state, &err);
+  }
+  ae_buf_clear(&name);
+  if (status == AE_OK)
+    read_events(loader);
+  else
+    finish(loader, status, &err);
+  ae_error_clear(&err);
+}
+
 static void on_page(ae_read *read, ae_status status, const ae_page *page,
                     const ae_error *err) {
   ae__loader *loader = read->data;
@@ -161,6 +194,11 @@ static void on_page(ae_read *read, ae_status status, const ae_page *page,
       ask_snapshot(loader);
     }
     ae_error_clear(&problem);
+    return;
+  }
+  if (!loader->replayed && loader->version > read->latest) {
+    if (!page->end) ae_read_end(read);
+    start_over(loader, read->latest);
     return;
   }
   loader->replayed = true;

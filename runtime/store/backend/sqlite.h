@@ -348,6 +348,8 @@ static inline void ae__head_nearer(const ae__heads *heads, uint64_t hash) {
 }
 ae__head *ae__head_find(const ae__heads *heads, ae_str key, uint64_t hash);
 ae__head *ae__head_find_id(const ae__heads *heads, int64_t id);
+/* Whether a stored key names an actor: a damaged file can hold any bytes. */
+bool ae__head_names(ae_str key);
 ae__head *ae__head_make(ae__heads *heads, ae_str key, uint64_t hash,
                         int64_t id);
 void ae__head_drop(ae__heads *heads, ae__head *head);

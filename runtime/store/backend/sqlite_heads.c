@@ -1,5 +1,6 @@
 /* Actors and namespaces as the store thread has them in memory. */
 #include "base/mem.h"
+#include "namespace/name.h"
 #include "store/backend/sqlite.h"
 
 #define BUCKETS 1024u
@@ -123,6 +124,13 @@ void ae__heads_sweep(ae__db *db) {
 
 /* -- loading -- */
 
+bool ae__head_names(ae_str key) {
+  ae_ref ref = ae__key_ref(key);
+  return ref.ns.len > 0 && ref.ns.len <= AE_NAMESPACE_MAX && ref.type.len > 0 &&
+         ref.type.len <= AE_TYPE_MAX && ref.id.len > 0 &&
+         ref.id.len <= AE_ID_MAX;
+}
+
 static ae__head *loaded(ae__db *db, sqlite3_stmt *row, ae_str key,
                         uint64_t hash) {
   ae__head *head =
@@ -148,8 +156,7 @@ static int load(ae__db *db, sqlite3_stmt *select, ae__head **out) {
                   (size_t)sqlite3_column_bytes(select, 2)};
     int64_t id = sqlite3_column_int64(select, 0);
     bool headed = sqlite3_column_type(select, 3) == SQLITE_INTEGER;
-    if (key.len > 0 && key.len < AE__KEY_MAX && id > 0 && id < AE__ID_MAX &&
-        headed)
+    if (ae__head_names(key) && id > 0 && id < AE__ID_MAX && headed)
       *out = loaded(db, select, key, ae_hash(key));
     code = *out ? SQLITE_OK : SQLITE_CORRUPT;
   } else if (code == SQLITE_DONE) {
