@@ -29,8 +29,11 @@ end
 -- Runs a shell script in a mount namespace of its own, so that what it mounts
 -- goes away with it.
 local function in_own_mounts(script, ...)
-  local argv = { "unshare", "-rm", "sh", "-euc", script, "sh", ... }
-  local result = program.run(argv)
+  -- Root needs no user namespace, which a chroot does not allow.
+  local how = program.run({ "unshare", "-m", "true" }).status == 0 and "-m"
+    or "-rm"
+  local result =
+    program.run({ "unshare", how, "sh", "-euc", script, "sh", ... })
   assert(result.signal == nil, result.err)
   return result
 end
