@@ -1,6 +1,7 @@
 #include "door/terminal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -81,10 +82,20 @@ static void say_lost(int error) {
     ae__say("stdout cannot be written: %s", strerror(error));
 }
 
+/* Whoever started us may have made the pipe non-blocking. */
+static void wait_out(void) {
+  struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+  poll(&out, 1, -1);
+}
+
 bool ae__write_out(const char *bytes, size_t len) {
   while (len > 0) {
     ssize_t wrote = write(STDOUT_FILENO, bytes, len);
     if (wrote < 0 && errno == EINTR) continue;
+    if (wrote < 0 && errno == EAGAIN) {
+      wait_out();
+      continue;
+    }
     if (wrote < 0) {
       say_lost(errno);
       return false;
