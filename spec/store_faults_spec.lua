@@ -323,6 +323,9 @@ describe("the store #node", function()
       program.run({ "mkdir", path })
     end)
     try("no/such/folder.db", function() end)
+    try("pipe.db", function(path)
+      program.run({ "mkfifo", path })
+    end)
     try("foreign.db", function(path)
       local made = program.run({
         "sqlite3",
@@ -331,6 +334,16 @@ describe("the store #node", function()
       })
       assert.equal(0, made.status, made.err)
     end)
+    local device = program.run_aether({
+      "-C",
+      folder,
+      "events",
+      "cell",
+      "--store",
+      "sqlite:/dev/null",
+    })
+    assert.equal(3, device.status)
+    assert.matches("regular file", device.err)
     -- An empty file is a new store, as an absent one is.
     program.write(folder .. "/empty.db", "")
     local result = counter.exec(

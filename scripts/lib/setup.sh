@@ -82,6 +82,6 @@ build() {
 # Everything temporary goes here, and goes away with the script.
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/aether.XXXXXX")
 chmod 755 "$scratch" # tests of permissions go in as another user
-trap 'rm -rf "$scratch"' EXIT
+trap 'chmod -R u+rwX "$scratch"; rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

@@ -348,6 +348,8 @@ ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
   if (stat(path, &about) == 0) {
     if (S_ISDIR(about.st_mode))
       return refuse(err, path, "it is a folder", "name a file in it");
+    if (!S_ISREG(about.st_mode))
+      return refuse(err, path, "it is no regular file", "name another one");
     if (!is_sqlite(db)) return ae__sql_error(db, SQLITE_NOTADB, "open", err);
   } else if (errno != ENOENT || !db->writer) {
     if (errno == ENOENT)
