@@ -182,10 +182,12 @@ void ae__fail(ae_script *script, lua_State *L, ae_status status, int line,
 
 void ae__fail_value(ae_script *script, lua_State *L, int line) {
   /* ae__fail formats before anything touches `problem`. */
+  ae_str problem = ae_buf_view(&script->codec.problem);
+  if (!script->doing)
+    ae__fail(script, L, AE_VALUE_ERROR, line, "%.*s", AE_FMT(problem));
   ae__fail(script, L, AE_VALUE_ERROR, line, "%.*s (in %s%s%.*s)",
-           (int)script->codec.problem.len, script->codec.problem.ptr,
-           script->doing ? script->doing : "the call",
-           script->handler.len ? "." : "", AE_FMT(script->handler));
+           AE_FMT(problem), script->doing, script->handler.len ? "." : "",
+           AE_FMT(script->handler));
 }
 
 /* -- the gate -- */

@@ -7,6 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
+
 #define FEW 32 /* keys that are sorted on the stack */
 
 /* -- setting up -- */
@@ -197,6 +199,7 @@ static bool take_key(ae_codec *codec, lua_State *L, int index, entry *e) {
 
 static bool encode_entry(ae_codec *codec, lua_State *L, const entry *e,
                          int slot, ae_buf *out) {
+  AE_ASSERT_CMP(codec->depth, >, 0);
   ae_step *step = &codec->steps[codec->depth - 1];
   step->key = e->key;
   step->len = e->len;
@@ -209,7 +212,8 @@ static bool encode_entry(ae_codec *codec, lua_State *L, const entry *e,
   return encode_any(codec, L, slot, out);
 }
 
-/* More keys than stay on the stack: sorted in memory of the state. */
+/* More keys than stay on the stack: sorted in memory of the state. Comes one
+ * level up and goes back down, as encode_map does. */
 static bool encode_many(ae_codec *codec, lua_State *L, int index, ae_buf *out) {
   uint32_t count = 0, at = 0;
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) count++;
@@ -217,6 +221,7 @@ static bool encode_many(ae_codec *codec, lua_State *L, int index, ae_buf *out) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     if (!take_key(codec, L, -2, &entries[at++])) return false;
   }
+  codec->depth++;
   qsort(entries, count, sizeof *entries, compare);
   put_count(out, count, true);
   for (at = 0; at < count; at++) {
@@ -246,9 +251,7 @@ static bool encode_map(ae_codec *codec, lua_State *L, int index, bool marked,
   while (lua_next(L, index)) {
     if (count == FEW) {
       lua_settop(L, top);
-      bool fine = encode_many(codec, L, index, out);
-      if (fine) codec->depth++;
-      return fine;
+      return encode_many(codec, L, index, out);
     }
     entry *e = &entries[count++];
     if (!take_key(codec, L, -2, e)) return false;

@@ -15,11 +15,23 @@
 static const char keeper[] =
     "local event = require('aether.event')\n"
     "local value = require('aether.value')\n"
+    "local function many()\n"
+    "  local t = {}\n"
+    "  for i = 1, 40 do t['k' .. i] = i end\n"
+    "  return t\n"
+    "end\n"
     "local keeper = { initial = {}, decide = {}, evolve = {} }\n"
     "function keeper.decide.keep(_, data)\n"
     "  return event('Kept', { it = data.it })\n"
     "end\n"
     "function keeper.evolve.Kept(state, data) state.it = data.it end\n"
+    "function keeper.decide.spread()\n"
+    "  local t = many(); t.it = { many() }\n"
+    "  return event('Spread', t)\n"
+    "end\n"
+    "function keeper.evolve.Spread(state, data)\n"
+    "  for k, v in pairs(data) do state[k] = v end\n"
+    "end\n"
     "function keeper.decide.make(_, data)\n"
     "  local made = {\n"
     "    nan = function() return 0 / 0 end,\n"
@@ -37,6 +49,9 @@ static const char keeper[] =
     "    odd_key = function() return { ['a b'] = { ['x\"'] = print } } end,\n"
     "    complex = function() return 2i end,\n"
     "    object = function() return setmetatable({}, { __index = {} }) end,\n"
+    "    wide_func = function() local t = many(); t.k20 = print return t end,\n"
+    "    wide_cycle = function() local t = many(); t.me = t return t end,\n"
+    "    wide_bool = function() local t = many(); t[true] = 1 return t end,\n"
     "    hole = function() return value.array { 1, nil, 3 } end,\n"
     "    deep = function() local t = {}; for _ = 1, 70 do t = { t } end\n"
     "      return t end,\n"
@@ -268,9 +283,29 @@ static void refuses_what_cannot_be_stored(void **unused) {
   make_fails(&a, "complex", "data.it is cdata that is no 64-bit integer");
   make_fails(&a, "object", "data.it is a table with a metatable");
   make_fails(&a, "event", "data.it is a table with a metatable");
+  make_fails(&a, "wide_func", "data.it.k20 is a function");
+  make_fails(&a, "wide_cycle", "data.it.me holds itself");
+  make_fails(&a, "wide_bool", "data.it has a key that is a boolean");
   make_fails(&a, "hole", "data.it is an array with a hole");
   make_fails(&a, "deep", "is nested deeper than 64");
   make_fails(&a, "bomb", "takes more than");
+  app_close(&a);
+}
+
+/* More keys than are sorted on the stack, at the top and below it. */
+static void maps_of_many_keys(void **unused) {
+  (void)unused;
+  app a = {0};
+  app_open(&a, "keeper.lua", keeper, NULL);
+  ae_state state = app_initial(&a, "keeper");
+  for (int i = 0; i < 3; i++) {
+    assert_int_equal(app_decide(&a, "keeper", state, "spread", "{}"), AE_OK);
+    assert_contains(app_state(&a, "keeper", state),
+                    "{\"it\":[{\"k1\":1,\"k10\":10,");
+    assert_contains(app_state(&a, "keeper", state), "}],\"k1\":1,\"k10\":10,");
+  }
+  assert_int_equal(app_decide(&a, "keeper", state, "keep", "{\"it\":5}"),
+                   AE_OK);
   app_close(&a);
 }
 
@@ -369,6 +404,7 @@ int main(void) {
       cmocka_unit_test(round_trips),
       cmocka_unit_test(writes_what_lua_makes),
       cmocka_unit_test(refuses_what_cannot_be_stored),
+      cmocka_unit_test(maps_of_many_keys),
       cmocka_unit_test(wide_integers_stay_exact),
       cmocka_unit_test(arrays_stay_arrays),
       cmocka_unit_test(damage_is_an_error),
