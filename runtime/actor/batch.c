@@ -7,8 +7,9 @@
 
 #define BATCH_COMMANDS 1024
 #define BATCH_BYTES (256u << 10)
-#define RECORD_ROOM (AE_RECORD_MAX - (64u << 10)) /* for what commands bring \
-                                                   */
+#define RECORD_ROOM                                        \
+  (AE_RECORD_MAX - (64u << 10)) /* for what commands bring \
+                                 */
 #define COMMAND_ROOM 64 /* of a command in a record, besides its texts */
 
 /* What was decided of one command. */

@@ -1,6 +1,7 @@
 /* Writing uses msgpack-c's packer template with its append macro bound to
- * ae_buf, so the encoders are msgpack-c's and there is no callback per item. The
- * forms of one head byte, nearly all there are, are written in the header. */
+ * ae_buf, so the encoders are msgpack-c's and there is no callback per item.
+ * The forms of one head byte, nearly all there are, are written in the header.
+ */
 #include "base/pack.h"
 
 #include <endian.h>
