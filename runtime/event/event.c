@@ -11,7 +11,8 @@ static const char *const host_keys[HOST_KEYS] = {
 typedef struct merge {
   ae_str command; /* maps; len 0: none */
   ae_str own;
-  bool set[HOST_KEYS]; /* which of the host's there are */
+  bool host;           /* the host's are wanted; nobody else may set them */
+  bool set[HOST_KEYS]; /* which of them there are */
 } merge;
 
 static bool has(ae_str map, ae_str key) {
@@ -30,9 +31,10 @@ static bool has(ae_str map, ae_str key) {
 static bool hosts(const merge *from, ae_str key) {
   ae_unpack at = ae_unpack_of(key);
   ae_str name;
-  if (!ae_unpack_str(&at, &name)) return false;
+  if (!from->host || !ae_unpack_str(&at, &name)) return false;
   for (int i = 0; i < HOST_KEYS; i++) {
-    if (from->set[i] && ae_str_eq(name, ae_str_of(host_keys[i]))) return true;
+    if (ae_str_eq(name, ae_str_of(host_keys[i])))
+      return from->set[i] || i != CAUSATION_ID; /* a command may name that */
   }
   return false;
 }
@@ -77,7 +79,8 @@ static void host_pairs(const ae_event *event, const merge *from, ae_buf *out) {
 }
 
 void ae_event_metadata(const ae_event *event, bool host, ae_buf *out) {
-  merge from = {.command = event->command_metadata, .own = event->metadata};
+  merge from = {
+      .command = event->command_metadata, .own = event->metadata, .host = host};
   if (host) {
     static const char causation[] =
         "\xac"

@@ -534,6 +534,9 @@ static void metadata_is_merged(void **state) {
   assert_string_equal(
       metadata(&event, true),
       "{\"causation_id\":\"z\",\"command_id\":\"c\",\"node\":\"n\"}");
+  /* Nor where there is none. */
+  event.command_id = event.node = (ae_str){0};
+  assert_string_equal(metadata(&event, true), "{\"causation_id\":\"z\"}");
 }
 
 static void the_digest_sees_the_value_not_its_bytes(void **state) {
