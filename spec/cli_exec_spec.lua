@@ -138,6 +138,10 @@ describe("aether exec #node", function()
     assert.is_number(summary.seconds)
     assert.is_number(summary.rate)
     assert.is_false(summary.interrupted)
+    local of_type = summary.types["cell/counter"]
+    assert.equal(1, of_type.accepted)
+    assert.equal(0, of_type.conflicts)
+    assert.equal(0, of_type.retries)
   end)
 
   it("keeps the order of lines and of an actor's commands", function()

@@ -93,8 +93,11 @@ typedef struct ae_type_counts {
   uint64_t commands, accepted, rejected, conflicts, retries, failed, events;
   uint64_t loaded, evicted, snapshots;
 } ae_type_counts;
-/* Of a realm's aggregate; NULL: no such. Valid while the realm lives. */
-const ae_type_counts *ae_realm_counts(ae_realm *realm, ae_str type);
+/* Calls `each` for every aggregate that was used. */
+void ae_actors_counts(ae_actors *actors,
+                      void (*each)(void *data, ae_str ns, ae_str type,
+                                   const ae_type_counts *counts),
+                      void *data);
 size_t ae_realm_live(const ae_realm *realm);
 
 #endif

@@ -142,9 +142,15 @@ void ae__realm_free(ae_realm *realm) {
   ae_free(realm);
 }
 
-const ae_type_counts *ae_realm_counts(ae_realm *realm, ae_str name) {
-  ae__type *type = type_of(realm, name);
-  return type ? &type->counts : NULL;
+void ae_actors_counts(ae_actors *actors,
+                      void (*each)(void *data, ae_str ns, ae_str type,
+                                   const ae_type_counts *counts),
+                      void *data) {
+  size_t at = 0;
+  ae_realm *realm;
+  while ((realm = ae_map_next(&actors->realms, &at)))
+    for (const ae__type *type = realm->types; type; type = type->next)
+      each(data, realm->name, type->name, &type->counts);
 }
 
 size_t ae_realm_live(const ae_realm *realm) {

@@ -60,6 +60,8 @@ struct exec {
   uint64_t started;   /* ns, monotonic */
   uint64_t counts[4]; /* by ae__verdict */
   uint64_t commands, events;
+  ae_buf types;   /* JSON: the counts of each aggregate */
+  ae_buf retried; /* for people: those that were decided again */
 };
 
 static slot *slot_at(exec *e, uint64_t at) {
@@ -182,8 +184,37 @@ static void stop_watching(exec *e) {
   if (e->polled) uv_close((uv_handle_t *)&e->poll, NULL);
 }
 
+static void on_counts(void *data, ae_str ns, ae_str type,
+                      const ae_type_counts *counts) {
+  exec *e = data;
+  const struct {
+    const char *name;
+    uint64_t value;
+  } fields[] = {
+      {"commands", counts->commands}, {"accepted", counts->accepted},
+      {"rejected", counts->rejected}, {"conflicts", counts->conflicts},
+      {"retries", counts->retries},   {"failed", counts->failed},
+      {"events", counts->events},     {"loaded", counts->loaded},
+      {"evicted", counts->evicted},   {"snapshots", counts->snapshots},
+  };
+  ae_buf_printf(&e->types, "%s\"%.*s/%.*s\":{", e->types.len ? "," : "",
+                AE_FMT(ns), AE_FMT(type));
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+    ae_buf_printf(&e->types, "%s\"%s\":%llu", i ? "," : "", fields[i].name,
+                  (unsigned long long)fields[i].value);
+  ae_buf_byte(&e->types, '}');
+  if (counts->retries > 0)
+    ae_buf_printf(&e->retried,
+                  "%s%.*s/%.*s met %llu conflicts and decided %llu "
+                  "again",
+                  e->retried.len ? "; " : "", AE_FMT(ns), AE_FMT(type),
+                  (unsigned long long)counts->conflicts,
+                  (unsigned long long)counts->retries);
+}
+
 static void finish(exec *e) {
   e->finished = true;
+  ae_actors_counts(ae_node_actors(e->session.node), on_counts, e);
   write_out(e);
   stop_watching(e);
   ae__session_end(&e->session);
@@ -313,20 +344,21 @@ static void start(exec *e) {
   pump_later(e);
 }
 
-static void summarize(const exec *e, double seconds, const char *promise) {
+static void summarize(exec *e, double seconds, const char *promise) {
   double rate = seconds > 0 ? (double)e->commands / seconds : 0;
   if (ae__args_json(e->session.args)) {
     fprintf(stderr,
             "{\"commands\":%llu,\"accepted\":%llu,\"rejected\":%llu,"
             "\"conflicts\":%llu,\"failed\":%llu,\"events\":%llu,"
-            "\"seconds\":%.3f,\"rate\":%.0f,\"interrupted\":%s}\n",
+            "\"seconds\":%.3f,\"rate\":%.0f,\"interrupted\":%s,"
+            "\"types\":{%s}}\n",
             (unsigned long long)e->commands,
             (unsigned long long)e->counts[AE__ACCEPTED],
             (unsigned long long)e->counts[AE__REJECTED],
             (unsigned long long)e->counts[AE__CONFLICT],
             (unsigned long long)e->counts[AE__FAILED],
             (unsigned long long)e->events, seconds, rate,
-            e->interrupted ? "true" : "false");
+            e->interrupted ? "true" : "false", ae_buf_cstr(&e->types));
     return;
   }
   ae__say(
@@ -339,6 +371,7 @@ static void summarize(const exec *e, double seconds, const char *promise) {
       (unsigned long long)e->counts[AE__CONFLICT],
       (unsigned long long)e->counts[AE__FAILED], (unsigned long long)e->events,
       seconds, rate);
+  if (e->retried.len) ae__say("%s", ae_buf_cstr(&e->retried));
   if (strcmp(e->session.config.store, "memory") == 0)
     ae__say("the memory store: what was accepted %s", promise);
 }
@@ -380,6 +413,8 @@ int ae__exec_run(const ae__args *args) {
   }
   ae_free(e.slots);
   ae_buf_clear(&e.out);
+  ae_buf_clear(&e.types);
+  ae_buf_clear(&e.retried);
   ae__lines_close(&e.lines);
   ae__session_clear(&e.session);
   return status_of(&e);
