@@ -158,6 +158,8 @@ static void on_read(ae_read *read, ae_status status, const ae_page *page,
   } else if (e->follow) {
     start_scan(e, e->last_position);
   } else {
+    if (read->latest == 0)
+      ae__say("%s has no events", e->session.args->rest[0]);
     end(e);
   }
 }

@@ -24,7 +24,8 @@ ae_status ae_store_open(ae_loop *loop, const ae_store_options *options,
       return backends[i]->open(loop, options, rest + 1, out, err);
   }
   ae_error_set(err, AE_USAGE,
-               "\"%s\" names no store; it is memory, or sqlite:FILE",
+               "\"%s\" names no store that this version opens; it opens "
+               "memory and sqlite:FILE",
                options->url);
   return AE_USAGE;
 }
