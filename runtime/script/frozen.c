@@ -40,6 +40,52 @@ static bool is_null(lua_State *L) {
   return null;
 }
 
+/* -- lists -- */
+
+/* A list's fields stay in it (see below), so nothing hinders a write to one
+ * that is there: a copy tells, after each call. */
+static void keep_list(ae_script *script, lua_State *L, int index) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, script->lists_ref);
+  lua_newtable(L);
+  for (lua_pushnil(L); lua_next(L, index);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, -4);
+  }
+  lua_rawseti(L, -2, 2 * script->nlists + 2);
+  lua_pushvalue(L, index);
+  lua_rawseti(L, -2, 2 * script->nlists + 1);
+  lua_pop(L, 1);
+  script->nlists++;
+}
+
+bool ae__lists_mend(ae_script *script, lua_State *L) {
+  bool changed = false;
+  int top = lua_gettop(L), lists = top + 1, list = top + 2, copy = top + 3;
+  luaL_checkstack(L, 10, "no room to look at shared lists");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, script->lists_ref);
+  for (int i = 0; i < script->nlists; i++) {
+    lua_rawgeti(L, lists, 2 * i + 1);
+    lua_rawgeti(L, lists, 2 * i + 2);
+    for (lua_pushnil(L); lua_next(L, copy); lua_pop(L, 1)) {
+      lua_pushvalue(L, -2);
+      lua_rawget(L, list);
+      bool same = lua_rawequal(L, -1, -2);
+      lua_pop(L, 1);
+      if (same) continue;
+      changed = true;
+      lua_pushvalue(L, -2);
+      lua_pushvalue(L, -2);
+      lua_rawset(L, list);
+    }
+    lua_settop(L, lists);
+  }
+  lua_settop(L, top);
+  return changed;
+}
+
+/* -- freezing -- */
+
 static void freeze(ae_script *script, lua_State *L, int index, int depth);
 
 static void freeze_members(ae_script *script, lua_State *L, int index,
@@ -87,6 +133,7 @@ static void freeze(ae_script *script, lua_State *L, int index, int depth) {
   freeze_members(script, L, index, depth);
   if (lua_objlen(L, index) > 0 || marked) {
     /* `#`, ipairs and unpack look at the table itself: fields stay. */
+    if (script->shares) keep_list(script, L, index);
     lua_pushboolean(L, false);
     lua_rawseti(L, meta, 2);
   } else {

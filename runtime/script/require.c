@@ -103,7 +103,9 @@ static void run_file(ae_module *module, lua_State *L) {
   lua_call(L, 0, 1);
   check(module, L);
   ae__take(module, L, lua_gettop(L));
+  script->shares = true;
   ae__freeze(script, L, -1);
+  script->shares = false;
   lua_pushvalue(L, -1);
   module->ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -207,7 +207,17 @@ static int runner(lua_State *L) {
   ae_script *script = ae__script_of(L);
   if (script->heap->used >= script->full) collect(script, L);
   script->work(script, L, script->arg);
+  if (script->nlists > 0 && ae__lists_mend(script, L)) {
+    ae__fail(script, L, AE_CONTRACT_ERROR, 0,
+             "a list that modules share was written to; it is read-only: "
+             "value.copy makes one's own");
+  }
   return 0;
+}
+
+static void mend(ae_script *script, lua_State *L, void *arg) {
+  (void)arg;
+  ae__lists_mend(script, L);
 }
 
 static ae_status memory_error(ae_script *script, ae_error *err) {
@@ -242,8 +252,14 @@ ae_status ae__run(ae_script *script, const ae_module *module, ae_work *work,
   script->line = 0;
   script->stack_limit = (uintptr_t)__builtin_frame_address(0) - C_STACK;
   script->heap->refused = false;
+  script->shares = false;
   lua_pushvalue(L, RUNNER);
   int failure = lua_pcall(L, 0, 0, HANDLER);
+  if (failure && script->nlists > 0) {
+    script->work = mend;
+    lua_pushvalue(L, RUNNER);
+    lua_pcall(L, 0, 0, 0);
+  }
   script->ctx_kind = AE_CTX_NONE;
   lua_settop(L, RUNNER);
   /* A script may have caught the refusal and gone on with half a result. */
@@ -288,6 +304,8 @@ static int set_up(lua_State *L) {
   }
   lua_newtable(L);
   script->loaded_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_newtable(L);
+  script->lists_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushboolean(L, false);
   script->metadata_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushcfunction(L, on_error);

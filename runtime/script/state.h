@@ -107,8 +107,12 @@ struct ae_script {
   int module_ref;   /* aether.module.check */
   int ctx_ref;      /* the one ctx */
   int metadata_ref; /* ctx.metadata of this call, or nil */
+  int lists_ref;    /* the lists that modules share, a copy behind each */
   int key_type, key_data, key_metadata, key_revision; /* strings */
   const void *event_ptr;                              /* metatable of events */
+
+  int nlists;  /* in lists_ref */
+  bool shares; /* what is frozen now is shared by modules */
 
   /* the call under way */
   ae_work *work;
@@ -170,6 +174,8 @@ void ae__add_actor(ae_error *err, const ae_module *module, ae_str ns,
 void ae__sandbox_open(ae_script *script, lua_State *L);
 /* Makes the table at `index`, and the plain tables in it, read-only. */
 void ae__freeze(ae_script *script, lua_State *L, int index);
+/* Puts shared lists back as they were; true: one had been written to. */
+bool ae__lists_mend(ae_script *script, lua_State *L);
 /* Text of the value at `index` without addresses; pushes it. */
 void ae__tostring(lua_State *L, int index);
 

@@ -89,6 +89,13 @@ static const attempt attempts[] = {
     {"require('shared').inner.deep = 1", "read-only"},
     {"rawset(require('shared').inner, 'deep', 1)", "read-only"},
     {"require('shared').list[4] = 1", "read-only"},
+    {"require('shared').list[1] = 9", "is read-only: value.copy"},
+    {"require('shared').list[3] = nil", "is read-only: value.copy"},
+    {"local l = require('shared').list l[2] = 9 error('x')", "read-only"},
+    {"require('shared').mixed.name = 'x'", "is read-only: value.copy"},
+    {"local s = require('shared') return table.concat(s.list, ',') .. "
+     "s.mixed.name .. #s.mixed",
+     "=1,2,3n1"},
     {"table.insert(require('shared').list, 4)", "read-only"},
     {"table.sort(require('shared').list)", "read-only"},
     {"setmetatable(require('shared'), nil)", "read-only"},
@@ -195,7 +202,7 @@ static const attempt attempts[] = {
 
 static const char shared[] =
     "local shared = { inner = { deep = 'down', also = 1 },\n"
-    "  list = { 1, 2, 3 }, count = 0 }\n"
+    "  list = { 1, 2, 3 }, mixed = { 1, name = 'n' }, count = 0 }\n"
     "shared.__index = shared\n"
     "function shared.double(n) return 2 * n end\n"
     "function shared.new(n) return setmetatable({ n = n }, shared) end\n"
