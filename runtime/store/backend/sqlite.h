@@ -69,7 +69,7 @@ typedef struct ae__head {
 } ae__head;
 
 #define AE__IDS_PAGE 4096
-#define AE__ID_MAX ((int64_t)1 << 36)
+#define AE__ACTORS_MAX ((int64_t)1 << 36)
 typedef struct ae__ids_page { /* heads by number */
   size_t count;
   ae__head *heads[AE__IDS_PAGE];

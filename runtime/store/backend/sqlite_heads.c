@@ -156,7 +156,7 @@ static int load(ae__db *db, sqlite3_stmt *select, ae__head **out) {
                   (size_t)sqlite3_column_bytes(select, 2)};
     int64_t id = sqlite3_column_int64(select, 0);
     bool headed = sqlite3_column_type(select, 3) == SQLITE_INTEGER;
-    if (ae__head_names(key) && id > 0 && id < AE__ID_MAX && headed)
+    if (ae__head_names(key) && id > 0 && id < AE__ACTORS_MAX && headed)
       *out = loaded(db, select, key, ae_hash(key));
     code = *out ? SQLITE_OK : SQLITE_CORRUPT;
   } else if (code == SQLITE_DONE) {

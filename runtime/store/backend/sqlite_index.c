@@ -354,7 +354,8 @@ static int tail_head(ae__db *db, sqlite3_stmt *row, ae__head **out) {
   ae_str key = {sqlite3_column_blob(row, 7),
                 (size_t)sqlite3_column_bytes(row, 7)};
   /* Numbers are given one after the other. */
-  if (id < 1 || id > db->last_actor + 1 || id >= AE__ID_MAX) return SQLITE_OK;
+  if (id < 1 || id > db->last_actor + 1 || id >= AE__ACTORS_MAX)
+    return SQLITE_OK;
   if (!ae__head_names(key)) return SQLITE_OK;
   *out = ae__head_make(&db->heads, key, ae_hash(key), id);
   (*out)->space =
@@ -430,7 +431,7 @@ static int reload(ae__db *db) {
   int code = state_get(db, &db->watermark, &db->generation);
   if (code == SQLITE_OK) code = spaces_load(db);
   if (code == SQLITE_OK) code = max_get(db, AE__SQL_LAST_ACTOR, &last);
-  if (code == SQLITE_OK && last >= AE__ID_MAX) code = SQLITE_CORRUPT;
+  if (code == SQLITE_OK && last >= AE__ACTORS_MAX) code = SQLITE_CORRUPT;
   db->last_actor = last;
   db->position = db->watermark;
   if (code == SQLITE_OK) code = tail_load(db);
