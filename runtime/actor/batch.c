@@ -335,11 +335,11 @@ static void decide_one(ae__batch *batch, ae_command *command, ae_uuid id,
   } else {
     batch->events.len = before;
     batch->cut = true;
-    if (status == AE_SCRIPT_MEMORY && !actor->relieved) {
+    if (status == AE_SCRIPT_MEMORY && !actor->relieved &&
+        ae__realm_relieve(type->realm)) {
       actor->relieved = true;
       batch->item_count--;
       ae_list_unshift(&batch->commands, &command->link);
-      ae__realm_relieve(type->realm);
     } else {
       item_fail(it, status, &err);
     }
@@ -440,6 +440,7 @@ static void answer_item(ae__batch *batch, item *it, ae__stored *stored,
 static void complete(ae__batch *batch, uint64_t position) {
   ae__actor *actor = batch->actor;
   ae_realm *realm = actor->type->realm;
+  realm->batches++;
   bool snapshot = false;
   if (batch->cut) {
     ae__actor_cool(actor);

@@ -59,9 +59,9 @@ static void on_loaded(ae__loader *loader, ae_status status,
     return;
   }
   ae__actor_cool(actor);
-  if (status == AE_SCRIPT_MEMORY && !actor->relieved) {
+  if (status == AE_SCRIPT_MEMORY && !actor->relieved &&
+      ae__realm_relieve(type->realm)) {
     actor->relieved = true;
-    ae__realm_relieve(type->realm);
     ae__actor_mark(actor);
     return;
   }

@@ -30,6 +30,8 @@ struct ae_realm {
   size_t live;  /* live actors there are */
   ae_list ring; /* of its live actors; the head stands where the hand is */
   ae__type *types;
+  uint64_t batches;  /* completed */
+  uint64_t relieved; /* no relief before so many batches */
 };
 
 struct ae_actors {
@@ -117,8 +119,10 @@ ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash);
 /* While there are more than the cap: evicts idle actors, not those used since
  * the hand went by (the clock algorithm, Corbato 1968). */
 void ae__realm_trim(ae_realm *realm);
-/* Memory was refused: evicts up to half of the actors and collects garbage. */
-void ae__realm_relieve(ae_realm *realm);
+/* Memory was refused: evicts up to half of the actors and collects garbage.
+ * False, at once, where it was done a moment ago: while so many are at work
+ * that few can go, each refusal would look through all of them again. */
+bool ae__realm_relieve(ae_realm *realm);
 void ae__realm_free(ae_realm *realm);
 
 /* -- state.c: reading an actor's state -- */

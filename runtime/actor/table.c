@@ -118,7 +118,8 @@ void ae__realm_trim(ae_realm *realm) {
   }
 }
 
-void ae__realm_relieve(ae_realm *realm) {
+bool ae__realm_relieve(ae_realm *realm) {
+  if (realm->batches < realm->relieved) return false;
   size_t least = realm->live / 2;
   for (size_t n = realm->live; n > 0 && realm->live > least; n--) {
     ae__actor *actor = at_hand(realm);
@@ -128,6 +129,8 @@ void ae__realm_relieve(ae_realm *realm) {
       hand_on(realm, actor);
   }
   ae_script_collect(realm->script);
+  realm->relieved = realm->batches + realm->live / 4 + 1;
+  return true;
 }
 
 void ae__realm_free(ae_realm *realm) {
