@@ -250,6 +250,41 @@ describe("aether exec #node", function()
     end)
   end
 
+  it("ends at a second signal, also in a handler without an end", function()
+    program.fill(folder, {
+      ["cell/spin.lua"] = [[
+        return {
+          initial = {},
+          decide = {
+            go = function()
+              print("turning")
+              while true do end
+            end,
+          },
+          evolve = {},
+        }
+      ]],
+    })
+    local process = program.start_aether(
+      { "-C", folder, "exec", "--store", "memory", "-" },
+      { stdin = '{"actor":"cell/spin/a","command":"go"}\n' }
+    )
+    program.wait_for(function()
+      return program.read(process.stderr):find("turning", 1, true)
+    end, "the handler's start", 20)
+    process:kill(SIGTERM)
+    -- The first is taken in once nobody listens for it any more.
+    program.wait_for(function()
+      local caught = program
+        .read(("/proc/%d/status"):format(process.pid))
+        :match("SigCgt:%s*%x*(%x%x%x%x)")
+      return math.floor(tonumber(caught, 16) / 2 ^ (SIGTERM - 1)) % 2 == 0
+    end, "the first signal", 20)
+    assert.is_true(process:running())
+    process:kill(SIGTERM)
+    assert.equal(SIGTERM, process:wait().signal)
+  end)
+
   it("is quick to start", function()
     local store = "sqlite:" .. folder .. "/events.db"
     local clock = ffi.new("struct { long s; long ns; }")

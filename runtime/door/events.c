@@ -2,10 +2,10 @@
  *
  *   actor:     read from..latest ──(--follow)──► live scan behind the last
  *   namespace: scan after POSITION ──(--follow)──► the same scan, live */
-#include <signal.h>
 
 #include "base/mem.h"
 #include "door/answer.h"
+#include "door/interrupt.h"
 #include "door/session.h"
 #include "door/terminal.h"
 #include "namespace/name.h"
@@ -27,7 +27,7 @@ typedef struct events {
   ae_stats_read stats;
   bool reading, scanning; /* under way: to be ended by us */
   uint64_t last_version, last_position;
-  uv_signal_t interrupt, terminate;
+  ae__interrupt interrupt;
   bool watching;
   ae_buf out;
   int exit;
@@ -37,10 +37,7 @@ static void end(events *e) {
   if (e->reading) ae_read_end(&e->read);
   if (e->scanning) ae_scan_end(&e->scan);
   e->reading = e->scanning = false;
-  if (e->watching) {
-    uv_close((uv_handle_t *)&e->interrupt, NULL);
-    uv_close((uv_handle_t *)&e->terminate, NULL);
-  }
+  if (e->watching) ae__interrupt_end(&e->interrupt);
   e->watching = false;
   ae__session_end(&e->session);
 }
@@ -205,16 +202,8 @@ static void on_stats(ae_stats_read *stats, ae_status status,
   ae_error_clear(&why);
 }
 
-static void on_signal(uv_signal_t *signal, int number) {
-  (void)number;
-  end(signal->data);
-}
-
-static void watch(events *e, uv_signal_t *signal, int number) {
-  uv_signal_init(&e->session.loop.uv, signal);
-  signal->data = e;
-  uv_signal_start(signal, on_signal, number);
-  uv_unref((uv_handle_t *)signal);
+static void on_interrupt(void *data) {
+  end(data);
 }
 
 static ae_status read_after(events *e, const char *text, ae_error *err) {
@@ -251,8 +240,7 @@ int ae__events_run(const ae__args *args) {
   if (status != AE_OK) return ae__complain(args, &err);
   int exit = ae__session_open(&e.session, args, AE__READ_EVENTS);
   if (exit != 0) return exit;
-  watch(&e, &e.interrupt, SIGINT);
-  watch(&e, &e.terminate, SIGTERM);
+  ae__interrupt_listen(&e.interrupt, &e.session.loop.uv, on_interrupt, &e);
   e.watching = true;
   e.stats = (ae_stats_read){.ns = e.ref.ns, .cb = on_stats, .data = &e};
   if (ae_store_stats(ae_node_store(e.session.node), &e.stats, &err) != AE_OK) {

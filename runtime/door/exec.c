@@ -10,11 +10,11 @@
  * 4. What is printed was acknowledged by the store before. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "door/ask.h"
+#include "door/interrupt.h"
 #include "door/lines.h"
 #include "door/session.h"
 #include "door/terminal.h"
@@ -41,7 +41,7 @@ struct exec {
   uv_poll_t poll; /* where the input is not plain */
   bool polled;
   uv_prepare_t prepare; /* flushes before the loop waits */
-  uv_signal_t interrupt, terminate;
+  ae__interrupt interrupt;
   ae_task pump;
   bool pumping; /* the task is deferred */
   slot *slots;
@@ -179,8 +179,7 @@ static void refuse_line(exec *e) {
 
 static void stop_watching(exec *e) {
   uv_close((uv_handle_t *)&e->prepare, NULL);
-  uv_close((uv_handle_t *)&e->interrupt, NULL);
-  uv_close((uv_handle_t *)&e->terminate, NULL);
+  ae__interrupt_end(&e->interrupt);
   if (e->polled) uv_close((uv_handle_t *)&e->poll, NULL);
 }
 
@@ -220,14 +219,10 @@ static void finish(exec *e) {
   ae__session_end(&e->session);
 }
 
-static void on_signal(uv_signal_t *signal, int number) {
-  (void)number;
-  exec *e = signal->data;
+static void on_interrupt(void *data) {
+  exec *e = data;
   e->interrupted = true;
   e->ended = true;
-  /* A second one ends the process at once, as if nobody had listened. */
-  uv_signal_stop(&e->interrupt);
-  uv_signal_stop(&e->terminate);
   pump_later(e);
 }
 
@@ -311,21 +306,13 @@ static void on_prepare(uv_prepare_t *prepare) {
 
 /* -- start and summary -- */
 
-static void watch_signal(exec *e, uv_signal_t *signal, int number) {
-  uv_signal_init(&e->session.loop.uv, signal);
-  signal->data = e;
-  uv_signal_start(signal, on_signal, number);
-  uv_unref((uv_handle_t *)signal);
-}
-
 static void start(exec *e) {
   uv_loop_t *loop = &e->session.loop.uv;
   uv_prepare_init(loop, &e->prepare);
   e->prepare.data = e;
   uv_prepare_start(&e->prepare, on_prepare);
   uv_unref((uv_handle_t *)&e->prepare);
-  watch_signal(e, &e->interrupt, SIGINT);
-  watch_signal(e, &e->terminate, SIGTERM);
+  ae__interrupt_listen(&e->interrupt, loop, on_interrupt, e);
   if (!e->lines.plain) {
     /* libuv makes it non-blocking for all who share it: the shell, and our
      * own stdout on the same terminal. Reads come when it is readable. */
