@@ -363,18 +363,23 @@ static int tail_head(ae__db *db, sqlite3_stmt *row, ae__head **out) {
   return SQLITE_OK;
 }
 
-static void tail_ids(ae__db *db, ae__head *head, uint64_t position) {
+/* Ids that cannot be fetched fail the opening: a command could take effect
+ * twice. Those of a damaged record are gone; its actor is read-only. */
+static int tail_ids(ae__db *db, ae__head *head, uint64_t position) {
   ae__once once;
   ae_str id;
-  if (ae__log_body(db, position) != SQLITE_OK ||
+  int code = ae__log_body(db, position);
+  if (code != SQLITE_OK && code != SQLITE_CORRUPT) return code;
+  if (code != SQLITE_OK ||
       ae__once_init(&once, ae_buf_view(&db->scratch), NULL) != AE_OK) {
     ae_log(AE_LOG_WARN, "the command ids of a damaged record are lost", "file",
            db->path, NULL);
-    return;
+    return SQLITE_OK;
   }
   head->ids = true;
   while (ae__once_next(&once, &id))
     ae__tail_id_put(&db->tail, head->id, ae__once_hash(id), position);
+  return SQLITE_OK;
 }
 
 static void tail_row(ae__db *db, ae__head *head, sqlite3_stmt *row) {
@@ -414,7 +419,9 @@ static int tail_load(ae__db *db) {
     }
     if (head->id > db->last_actor) db->last_actor = head->id;
     tail_row(db, head, select);
-    if (sqlite3_column_int64(select, 6) > 0) tail_ids(db, head, position);
+    if (sqlite3_column_int64(select, 6) == 0) continue;
+    code = tail_ids(db, head, position);
+    if (code != SQLITE_OK) break;
   }
   sqlite3_reset(select);
   return code == SQLITE_DONE ? SQLITE_OK : code;
