@@ -262,7 +262,7 @@ describe("the store #node", function()
         mount -t tmpfs -o size=4m none "$2/disk"
         mkdir "$2/disk/empty"
         cp "$2/events.db" "$2/disk/"
-        mount -o remount,ro "$2/disk"
+        mount -o remount,bind,ro "$2/disk"
         for file in empty/new.db events.db; do
           status=0
           "$1" -C "$2" exec --store "sqlite:$2/disk/$file" "$2/lines" \
