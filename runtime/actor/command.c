@@ -32,7 +32,7 @@
  * what they touch stays in the cache until the answers come, and that the
  * store's thread begins with the first while the next are decided; enough to
  * share a turn's cost. */
-#define AT_ONCE 32
+#define AT_ONCE 128
 #define CACHE_LINE 64 /* of about any machine; wrong, it is slower */
 
 void ae__actor_cool(ae__actor *actor) {
