@@ -452,7 +452,7 @@ static void complete(ae__batch *batch, uint64_t position) {
   }
   if (snapshot) ae__snapshot_save(actor);
   queue_front(actor, &batch->commands);
-  actor->pins++; /* an outcome may bring new commands, not evict it */
+  actor->pins++;     /* an outcome may bring new commands, not evict it */
   ae__stored stored; /* its large rest is filled where somebody asks */
   stored.record = ae_buf_view(&batch->append.record);
   stored.decoded = false;
