@@ -57,10 +57,25 @@ static ae_status refuse(ae_error *err, const char *path, const char *cause,
   return AE_STORE_UNAVAILABLE;
 }
 
+/* Some folders take no file, and say the same as if they were not there. */
+static bool has_folder(const char *path) {
+  const char *slash = strrchr(path, '/');
+  size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+  char *folder = len ? ae_strdup(path) : ae_strdup(".");
+  if (len) folder[len] = '\0';
+  struct stat about;
+  bool is = stat(folder, &about) == 0 && S_ISDIR(about.st_mode);
+  ae_free(folder);
+  return is;
+}
+
 static ae_status refuse_errno(ae_error *err, const char *path, int error) {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
+      if (has_folder(path))
+        return refuse(err, path, "its folder takes no file",
+                      "name one in another folder");
       return refuse(err, path, "its folder is not there", "make it first");
     case EACCES:
     case EPERM:

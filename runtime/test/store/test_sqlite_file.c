@@ -104,6 +104,8 @@ static void places_that_are_none(void **state) {
   snprintf(url, sizeof url, "sqlite:%s/none/events.db", place->folder);
   refused(place, AE_STORE_WRITE, url, AE_STORE_UNAVAILABLE,
           "its folder is not there", "make it first");
+  refused(place, AE_STORE_WRITE, "sqlite:/proc/events.db", AE_STORE_UNAVAILABLE,
+          "its folder takes no file", "another folder");
   refused(place, AE_STORE_READ, url, AE_STORE_UNAVAILABLE, "no such file",
           "events.db");
   snprintf(url, sizeof url, "sqlite:%s", place->folder);
