@@ -196,7 +196,7 @@ static void take_in(ae_actors *actors) {
     ae_error err = {0};
     ae_status status = check(actors, command, &type, &err);
     if (status == AE_OK) {
-      uint64_t hash = ae_hash(command->ref.id);
+      uint64_t hash = ae_map_hash(command->ref.id);
       ae_map_fetch(&type->actors, hash);
       arrivals[count++] = (arrival){command, type, hash};
     } else {

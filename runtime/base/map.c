@@ -2,6 +2,7 @@
 
 #define XXH_INLINE_ALL /* short keys: the call would cost as much as the hash \
                         */
+#include <sys/random.h>
 #include <xxhash.h>
 
 #include "base/mem.h"
@@ -10,6 +11,18 @@
 
 uint64_t ae_hash(ae_str bytes) {
   return XXH3_64bits(bytes.ptr, bytes.len);
+}
+
+static uint64_t seed;
+
+/* Before main, so that no map has hashed anything yet. */
+__attribute__((constructor)) static void make_seed(void) {
+  if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != sizeof seed)
+    seed = (uint64_t)(uintptr_t)&seed; /* early at boot: the address space's */
+}
+
+uint64_t ae_map_hash(ae_str key) {
+  return XXH3_64bits_withSeed(key.ptr, key.len, seed);
 }
 
 static ae_map_slot *find(const ae_map *map, ae_str key, uint64_t hash) {
@@ -30,7 +43,7 @@ void *ae_map_get_hashed(const ae_map *map, ae_str key, uint64_t hash) {
 }
 
 void *ae_map_get(const ae_map *map, ae_str key) {
-  return map->count ? ae_map_get_hashed(map, key, ae_hash(key)) : NULL;
+  return map->count ? ae_map_get_hashed(map, key, ae_map_hash(key)) : NULL;
 }
 
 static void place(ae_map *map, ae_str key, uint64_t hash, void *value) {
@@ -74,11 +87,11 @@ void *ae_map_put_hashed(ae_map *map, ae_str key, uint64_t hash, void *value) {
 }
 
 void *ae_map_put(ae_map *map, ae_str key, void *value) {
-  return ae_map_put_hashed(map, key, ae_hash(key), value);
+  return ae_map_put_hashed(map, key, ae_map_hash(key), value);
 }
 
 void *ae_map_remove(ae_map *map, ae_str key) {
-  ae_map_slot *slot = find(map, key, ae_hash(key));
+  ae_map_slot *slot = find(map, key, ae_map_hash(key));
   if (!slot) return NULL;
   void *old = slot->value;
   size_t next = (size_t)(slot - map->slots + 1) & map->mask;

@@ -22,9 +22,13 @@ typedef struct ae_map {
   size_t used;  /* live and deleted */
 } ae_map;
 
+/* XXH3, the same in every process: for what is stored. */
 uint64_t ae_hash(ae_str bytes);
+/* What maps hash keys with: XXH3 with a seed that each process draws, so that
+ * nobody can send names that all meet in one slot. */
+uint64_t ae_map_hash(ae_str key);
 void *ae_map_get(const ae_map *map, ae_str key);
-/* With a hash that the caller has from ae_hash. */
+/* With a hash that the caller has from ae_map_hash. */
 void *ae_map_get_hashed(const ae_map *map, ae_str key, uint64_t hash);
 /* For many look-ups side by side, so that their cache misses overlap: first
  * fetch all slots, then guess at what they hold and fetch that, then get. */

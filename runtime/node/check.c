@@ -133,7 +133,7 @@ static kind *kind_of(run *r, const ae_ref *ref) {
 
 static followed *actor_of(run *r, const ae_ref *ref) {
   kind *of = kind_of(r, ref);
-  uint64_t hash = ae_hash(ref->id);
+  uint64_t hash = ae_map_hash(ref->id);
   followed *actor = ae_map_get_hashed(&of->actors, ref->id, hash);
   if (actor) return actor;
   actor = ae_zalloc(sizeof *actor + ref->id.len);

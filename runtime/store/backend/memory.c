@@ -166,7 +166,7 @@ static ae_status append_now(ae__memory *memory, ae_append *append) {
   if (!actor) {
     ae__key_of(&key, &append->ref);
     ae_str name = {key.bytes, key.len};
-    hash = ae_hash(name);
+    hash = ae_map_hash(name);
     actor = ae_map_get_hashed(&memory->actors, name, hash);
   }
   append->current_version = actor ? actor->version : 0;

@@ -157,7 +157,7 @@ static int load(ae__db *db, sqlite3_stmt *select, ae__head **out) {
     int64_t id = sqlite3_column_int64(select, 0);
     bool headed = sqlite3_column_type(select, 3) == SQLITE_INTEGER;
     if (ae__head_names(key) && id > 0 && id < AE__ACTORS_MAX && headed)
-      *out = loaded(db, select, key, ae_hash(key));
+      *out = loaded(db, select, key, ae_map_hash(key));
     code = *out ? SQLITE_OK : SQLITE_CORRUPT;
   } else if (code == SQLITE_DONE) {
     code = SQLITE_OK;
@@ -167,7 +167,7 @@ static int load(ae__db *db, sqlite3_stmt *select, ae__head **out) {
 }
 
 int ae__head_get(ae__db *db, ae_str key, ae__head **out) {
-  return ae__head_get_hashed(db, key, ae_hash(key), out);
+  return ae__head_get_hashed(db, key, ae_map_hash(key), out);
 }
 
 int ae__head_get_hashed(ae__db *db, ae_str key, uint64_t hash, ae__head **out) {

@@ -357,7 +357,7 @@ static int tail_head(ae__db *db, sqlite3_stmt *row, ae__head **out) {
   if (id < 1 || id > db->last_actor + 1 || id >= AE__ACTORS_MAX)
     return SQLITE_OK;
   if (!ae__head_names(key)) return SQLITE_OK;
-  *out = ae__head_make(&db->heads, key, ae_hash(key), id);
+  *out = ae__head_make(&db->heads, key, ae_map_hash(key), id);
   (*out)->space =
       ae__space_make(db, ae__key_ref(key).ns, sqlite3_column_int64(row, 1));
   return SQLITE_OK;

@@ -328,7 +328,7 @@ static struct unit unit_of(ae_append *append) {
   ae__key key;
   ae__key_of(&key, &append->ref);
   return (struct unit){.append = append,
-                       .hash = ae_hash((ae_str){key.bytes, key.len})};
+                       .hash = ae_map_hash((ae_str){key.bytes, key.len})};
 }
 
 void ae__log_write(ae__sqlite *store, ae_task *first) {

@@ -117,6 +117,13 @@ static void an_empty_map_answers(void **state) {
   assert_true(ae_hash((ae_str){"", 0}) == UINT64_C(0x2d06800538d394c2));
 }
 
+/* The same bytes have another place in each process. */
+static void keys_are_hashed_with_a_seed(void **state) {
+  (void)state;
+  assert_true(ae_map_hash(AE_STR("a")) == ae_map_hash(AE_STR("a")));
+  assert_true(ae_map_hash(AE_STR("a")) != ae_hash(AE_STR("a")));
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(it_does_what_an_array_does),
@@ -124,6 +131,7 @@ int main(void) {
       cmocka_unit_test(the_deleted_keys_are_not_read),
       cmocka_unit_test(equal_hashes_are_told_apart),
       cmocka_unit_test(an_empty_map_answers),
+      cmocka_unit_test(keys_are_hashed_with_a_seed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
