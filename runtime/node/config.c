@@ -261,6 +261,13 @@ static void resolve_log(loading *load) {
   ae_free(word);
 }
 
+static void resolve_listen(loading *load) {
+  ae__found *key = key_of(load, "listen");
+  load->config->listen = text_of(key, "127.0.0.1:7070");
+  ae_buf_reset(&key->value);
+  ae_pack_text(&key->value, ae_str_of(load->config->listen));
+}
+
 static void fill_default(loading *load, const char *key, const char *json) {
   ae__found *at = key_of(load, key);
   if (at->value.len == 0) ae_json_read(ae_str_of(json), &at->value, NULL);
@@ -271,9 +278,9 @@ static ae_status resolve(loading *load, ae_error *err) {
   resolve_data(load);
   resolve_store(load);
   resolve_node(load);
+  resolve_listen(load);
   resolve_log(load);
   fill_default(load, "replicas", "1");
-  fill_default(load, "listen", "\"127.0.0.1:7070\"");
   fill_default(load, "shards", "1024");
   fill_default(load, "log", "\"info\"");
   fill_default(load, "judge", "{\"actors\":100}");
@@ -329,6 +336,7 @@ void ae_config_clear(ae_config *config) {
   ae_free(config->store);
   ae_free(config->data);
   ae_free(config->node);
+  ae_free(config->listen);
   memset(config, 0, sizeof *config);
 }
 

@@ -38,8 +38,9 @@ typedef struct ae_config {
   char *file;  /* aether.lua, absolute; NULL: there is none */
   char *store; /* URL; paths in aether.lua are made absolute */
   ae_setting_source store_source;
-  char *data; /* folder */
-  char *node; /* name */
+  char *data;   /* folder */
+  char *node;   /* name */
+  char *listen; /* HOST:PORT */
   ae_log_level log;
   ae_namespace_config *namespaces; /* in the order of their names */
   size_t namespace_count;

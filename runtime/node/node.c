@@ -47,6 +47,7 @@ static ae_status load_modules(ae_node *node, const ae_node_options *options,
     ae_script_options script = {.ns = one->name,
                                 .folder = ns->folder,
                                 .memory_limit = ns->memory,
+                                .strict = options->strict,
                                 .mistake = pass_mistake,
                                 .data = &to};
     ae_error why = {0};
