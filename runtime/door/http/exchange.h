@@ -7,12 +7,14 @@
  *                       ae__exchange_pause / _resume ◄─ no more for now
  *                begin, add, write …, end ◄──────────── an answer
  *   what was full was sent ──────────────► drained
- *   answered and sent, or broken ────────► gone       (once, the last call)
+ *   answered, or broken ─────────────────► gone       (once, the last call)
  *
  * An exchange belongs to its connection. A route that has something in flight
- * when `gone` comes forgets the exchange and finishes alone. `gone` is never
- * called inside a function of this header. An answer may begin before a
- * streamed body has ended. */
+ * when `gone` comes forgets the exchange and finishes alone. None of the
+ * route's functions is called inside a function of this header. An answer may
+ * begin before a streamed body has ended; one that ends before it ends the
+ * connection too. After `gone` of an answer that is whole, what of it waits to
+ * be sent is the connection's own. */
 #ifndef AE_DOOR_HTTP_EXCHANGE_H
 #define AE_DOOR_HTTP_EXCHANGE_H
 
@@ -84,6 +86,8 @@ void ae__exchange_answer(ae__exchange *x, int status, const char *type,
                          ae_str body);
 /* problem+json with the error's code, message and facts; its HTTP status. */
 void ae__exchange_fail(ae__exchange *x, const ae_error *err);
+/* The same with a status of HTTP's own (415, 406, 304, …) in its place. */
+void ae__exchange_refuse(ae__exchange *x, int status, const ae_error *err);
 /* A header of the answer, before it begins. Values with line breaks or control
  * characters are left out. */
 void ae__exchange_add(ae__exchange *x, const char *name, ae_str value);
@@ -96,8 +100,12 @@ ae_buf *ae__exchange_out(ae__exchange *x);
  */
 bool ae__exchange_send(ae__exchange *x);
 void ae__exchange_end(ae__exchange *x);
-/* Begun, and something broke: the connection is cut so that the client knows
- * that the answer is not whole. */
+/* Says, after _begin, that the answer has no end of its own (follow, listen):
+ * the connection ends it when the node drains, or when the client has closed
+ * its half; then `gone`. */
+void ae__exchange_endless(ae__exchange *x);
+/* Begun, and something broke: what was sent goes out, then the connection is
+ * cut so that the client knows that the answer is not whole. */
 void ae__exchange_abort(ae__exchange *x);
 
 /* All routes of the node, made of the tables below. NULL: none; then *allowed

@@ -2,9 +2,7 @@
 #ifndef AE_DOOR_HTTP_HTTP_H
 #define AE_DOOR_HTTP_HTTP_H
 
-#include "node/node.h"
-
-typedef struct ae__http ae__http;
+#include "door/http/exchange.h"
 
 typedef struct ae__http_limits {
   size_t header;        /* bytes of request line and headers */
@@ -15,6 +13,8 @@ typedef struct ae__http_limits {
   unsigned body_ms;     /* without a byte of a body that is due */
   unsigned idle_ms;     /* between requests */
   unsigned send_ms;     /* without a byte taken by a client that is owed some */
+  size_t bodies;        /* bytes of bodies that are taken whole, of all
+                           connections together; above it `overloaded` */
 } ae__http_limits;
 
 typedef struct ae__http_options {
@@ -22,6 +22,7 @@ typedef struct ae__http_options {
   ae_node *node;          /* settings `listen`, `tls` and `tokens` are its
                              config's */
   ae__http_limits limits; /* 0 in a member: its default */
+  const ae__route *const *routes; /* tables, then NULL; NULL: the node's */
 } ae__http_options;
 
 /* Listens. AE_USAGE or AE_STORE_UNAVAILABLE with what to do: the address is in
