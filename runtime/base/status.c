@@ -144,6 +144,16 @@ void ae_error_move(ae_error *to, ae_error *from) {
   *from = (ae_error){0};
 }
 
+void ae_error_copy(ae_error *to, const ae_error *from) {
+  if (!to || to == from) return;
+  ae_error_clear(to);
+  to->status = from->status;
+  to->nfacts = from->nfacts;
+  ae_buf_str(&to->message, ae_buf_view(&from->message));
+  if (to->message.len > 0) ae_buf_cstr(&to->message);
+  ae_buf_str(&to->facts, ae_buf_view(&from->facts));
+}
+
 void ae_error_render(const ae_error *err, ae_buf *out) {
   ae_pack_map(out, 2 + err->nfacts);
   ae_pack_cstr(out, "code");

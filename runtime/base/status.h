@@ -106,6 +106,8 @@ void ae_error_pack(ae_error *err, const char *key, ae_str value);
 
 /* Move: `to` is cleared and takes what `from` held; `from` becomes empty. */
 void ae_error_move(ae_error *to, ae_error *from);
+/* `to`, which may be NULL, forgets what it held. */
+void ae_error_copy(ae_error *to, const ae_error *from);
 /* Append one msgpack map to `out`: code, message, then the facts. */
 void ae_error_render(const ae_error *err, ae_buf *out);
 /* The message as a C string; "" for none. Valid until the next change. */

@@ -49,6 +49,8 @@ typedef struct ae_backend {
                              ae_error *err);
   ae_status (*put_rows)(ae_store *store, ae_rows_write *rows, ae_error *err);
   ae_status (*trim)(ae_store *store, ae_trim *trim, ae_error *err);
+  /* A write that leaves nothing behind, where such a one could fail. */
+  ae_status (*probe)(ae_store *store, ae_write *write, ae_error *err);
 } ae_backend;
 
 #define AE__SNAPSHOTS_KEPT 4
@@ -59,10 +61,15 @@ struct ae_store {
   ae_store_mode mode;
   unsigned corked;
   bool closing;
+  ae_error failed; /* the last write, if it did; status AE_OK: it did not */
 };
 
+/* What a write came to, for ae_store_health. */
+void ae__store_wrote(ae_store *store, ae_status status, const ae_error *err);
 /* Calls back, then clears the error. */
-void ae__append_answer(ae_append *append);
+void ae__append_answer(ae_store *store, ae_append *append);
+/* The last thing of a backend's close. */
+void ae__store_clear(ae_store *store);
 
 /* First in what a backend keeps of a read or a scan. */
 typedef struct ae__handle {

@@ -131,9 +131,21 @@ ae_status ae_store_append(ae_store *store, ae_append *append, ae_error *err) {
   return store->backend->append(store, append, err);
 }
 
+void ae__store_wrote(ae_store *store, ae_status status, const ae_error *err) {
+  if (status == store->failed.status) return;
+  bool failed = status == AE_STORE_UNAVAILABLE || status == AE_STORE_FULL ||
+                status == AE_STORE_UNCERTAIN;
+  if (status != AE_OK && !failed) return; /* the store did as it should */
+  ae_error_clear(&store->failed);
+  if (!failed) return;
+  ae_error_copy(&store->failed, err);
+  store->failed.status = status;
+}
+
 /* The callback may free the request. */
-void ae__append_answer(ae_append *append) {
+void ae__append_answer(ae_store *store, ae_append *append) {
   ae_error error = append->error;
+  ae__store_wrote(store, append->status, &append->error);
   append->cb(append);
   ae_error_clear(&error);
 }
@@ -165,6 +177,20 @@ ae_status ae_store_trim(ae_store *store, ae_trim *trim, ae_error *err) {
   CHECK(writable(store, err));
   CHECK(spaced(trim->ns, err));
   return store->backend->trim(store, trim, err);
+}
+
+ae_status ae_store_probe(ae_store *store, ae_write *write, ae_error *err) {
+  CHECK(writable(store, err));
+  return store->backend->probe(store, write, err);
+}
+
+ae_status ae_store_health(const ae_store *store, ae_error *err) {
+  if (store->failed.status != AE_OK) ae_error_copy(err, &store->failed);
+  return store->failed.status;
+}
+
+void ae__store_clear(ae_store *store) {
+  ae_error_clear(&store->failed);
 }
 
 ae_status ae__snapshot_refuse(ae_error *err, const ae_ref *ref,

@@ -118,4 +118,12 @@ typedef struct ae_trim {
 } ae_trim;
 ae_status ae_store_trim(ae_store *store, ae_trim *trim, ae_error *err);
 
+/* Whether what was written last could be: AE_OK, or AE_STORE_UNAVAILABLE,
+ * AE_STORE_FULL or AE_STORE_UNCERTAIN with what was said then. The next write
+ * that succeeds makes it AE_OK again. */
+ae_status ae_store_health(const ae_store *store, ae_error *err);
+/* Writes what nobody sees, so that ae_store_health tells how it is now. For a
+ * store whose last write failed: it costs as much as a commit. */
+ae_status ae_store_probe(ae_store *store, ae_write *write, ae_error *err);
+
 #endif

@@ -198,7 +198,7 @@ static void answer_run(ae_task *task) {
   while (next) {
     ae_append *append = AE_CONTAINER(next, ae_append, task);
     next = next->next;
-    ae__append_answer(append);
+    ae__append_answer(&memory->store, append);
   }
 }
 
@@ -397,4 +397,5 @@ const ae_backend ae__memory_backend = {
     .save_snapshot = ae__memory_save_snapshot,
     .put_rows = ae__memory_put_rows,
     .trim = trim,
+    .probe = ae__memory_probe,
 };

@@ -112,6 +112,7 @@ ae_status ae__memory_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
                                    ae_error *err);
 ae_status ae__memory_read_rows(ae_store *store, ae_rows_read *read,
                                ae_error *err);
+ae_status ae__memory_probe(ae_store *store, ae_write *write, ae_error *err);
 ae_status ae__memory_put_rows(ae_store *store, ae_rows_write *rows,
                               ae_error *err);
 ae_status ae__memory_stats(ae_store *store, ae_stats_read *read, ae_error *err);

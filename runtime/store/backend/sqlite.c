@@ -51,7 +51,7 @@ static void on_appends(ae_task *task) {
   while (next) {
     ae_append *append = AE_CONTAINER(next, ae_append, task);
     next = next->next;
-    ae__append_answer(append);
+    ae__append_answer(&store->store, append);
   }
   if (!store->store.closing) ae__cursor_wake(store);
 }
@@ -100,6 +100,7 @@ static void on_write(ae_task *task) {
   ae__request *request = ae__answered(task);
   ae_write *write = request->of;
   write->impl = NULL;
+  ae__store_wrote(&request->store->store, request->status, &request->error);
   write->cb(write, request->status, said(request));
   request_free(request);
 }
@@ -124,6 +125,13 @@ static ae_status sqlite_put_rows(ae_store *store, ae_rows_write *rows,
   (void)err;
   ae__push(ae__sqlite_of(store),
            request_new(store, AE__ROWS_PUT, &rows->write, on_write));
+  return AE_OK;
+}
+
+static ae_status sqlite_probe(ae_store *store, ae_write *write, ae_error *err) {
+  (void)err;
+  ae__push(ae__sqlite_of(store),
+           request_new(store, AE__PROBE, write, on_write));
   return AE_OK;
 }
 
@@ -275,6 +283,7 @@ static void sqlite_free(ae__sqlite *store) {
     store->pool = appends->next;
     ae_free(appends);
   }
+  ae__store_clear(&store->store);
   ae_free(store);
   closed(data);
 }
@@ -339,4 +348,5 @@ const ae_backend ae__sqlite_backend = {
     .save_snapshot = sqlite_save_snapshot,
     .put_rows = sqlite_put_rows,
     .trim = sqlite_trim,
+    .probe = sqlite_probe,
 };

@@ -130,6 +130,7 @@ typedef enum ae__statement {
   AE__SQL_ROLLBACK,
   AE__SQL_STATE,
   AE__SQL_STATE_PUT,
+  AE__SQL_STATE_SAME,
   AE__SQL_SPACES,
   AE__SQL_SPACE_PUT,
   AE__SQL_SPACE_SNAPSHOTS,
@@ -201,6 +202,7 @@ typedef enum ae__kind {
   AE__APPENDS,
   AE__SNAPSHOT_SAVE,
   AE__ROWS_PUT,
+  AE__PROBE,
   AE__TRIM, /* up to here: writes */
   AE__READ_PAGE,
   AE__SCAN_PAGE,
@@ -331,6 +333,10 @@ int ae__sql_done(sqlite3_stmt *statement);
 int ae__sql_run(ae__db *db, ae__statement statement);
 /* SQLite's code as a status, with `cause` and what to do. */
 ae_status ae__sql_error(ae__db *db, int code, const char *doing, ae_error *err);
+/* SQLITE_OK, or SQLITE_READONLY_DBMOVED where the file that is open is not the
+ * one that stands at its path: what is stored in it is lost with the process.
+ */
+int ae__sql_moved(ae__db *db);
 /* SQLITE_OK, or what an armed fault of that name means. */
 int ae__sql_fault(const char *name);
 

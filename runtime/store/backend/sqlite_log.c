@@ -238,8 +238,15 @@ static int unit_run(ae__db *db, struct unit *unit) {
   ae__request *request = unit->request;
   ae_error_clear(&request->error);
   request->status = AE_OK;
-  return request->kind == AE__ROWS_PUT ? ae__rows_put(db, request)
-                                       : ae__rows_snapshot_save(db, request);
+  switch (request->kind) {
+    case AE__ROWS_PUT:
+      return ae__rows_put(db, request);
+    case AE__SNAPSHOT_SAVE:
+      return ae__rows_snapshot_save(db, request);
+    default:
+      AE_ASSERT_CMP(request->kind, ==, AE__PROBE);
+      return ae__sql_run(db, AE__SQL_STATE_SAME);
+  }
 }
 
 static int group_try(ae__db *db, struct unit *units, size_t count,
@@ -251,6 +258,7 @@ static int group_try(ae__db *db, struct unit *units, size_t count,
   db->undo_count = 0;
   *doing = "write to";
   int code = ae__sql_fault("sqlite.begin");
+  if (code == SQLITE_OK) code = ae__sql_moved(db);
   if (code == SQLITE_OK) code = ae__sql_run(db, AE__SQL_BEGIN);
   for (size_t i = 0; i < count && code == SQLITE_OK; i++) {
     if (i + 8 < count) ae__head_near(&db->heads, units[i + 8].hash);

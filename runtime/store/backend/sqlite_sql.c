@@ -18,6 +18,7 @@ static const char *const texts[AE__SQL_STATEMENTS] = {
     [AE__SQL_STATE] = "SELECT watermark, generation FROM state WHERE id=1",
     [AE__SQL_STATE_PUT] =
         "UPDATE state SET watermark=?1, generation=?2 WHERE id=1",
+    [AE__SQL_STATE_SAME] = "UPDATE state SET watermark=watermark WHERE id=1",
     [AE__SQL_SPACES] =
         "SELECT id, name, commits, events, actors, snapshots,"
         " bytes, position FROM namespaces",
@@ -141,6 +142,13 @@ void ae__sql_unprepare(ae__db *db) {
   }
 }
 
+int ae__sql_moved(ae__db *db) {
+  int moved = 0;
+  int code =
+      sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return code == SQLITE_OK && moved ? SQLITE_READONLY_DBMOVED : code;
+}
+
 /* -- errors -- */
 
 /* What the system said of the last error on the file, or on SQLite's log. */
@@ -201,6 +209,12 @@ ae_status ae__sql_error(ae__db *db, int code, const char *doing,
                  "room, then try again",
                  doing, db->path);
     cause = "the disk is full";
+  } else if (code == SQLITE_READONLY_DBMOVED) {
+    cause = "the file was removed or replaced";
+    ae_error_set(err, status,
+                 "%s %s: %s while it was open, so nothing more is stored: put "
+                 "the file back, or start this program again",
+                 doing, db->path, cause);
   } else {
     ae_error_set(err, status, "%s %s: %s; %s", doing, db->path, cause,
                  advice(code));

@@ -155,6 +155,12 @@ static void setting_forgets_what_was_there(void **state) {
   assert_string_equal(ae_error_text(&to), "first, then more");
   assert_string_equal(ae_error_text(&err), "");
   assert_int_equal(err.status, AE_OK);
+  ae_error_copy(&err, &to);
+  assert_string_equal(ae_error_text(&err), "first, then more");
+  assert_string_equal(ae_error_text(&to), "first, then more");
+  ae_error_copy(&err, &(ae_error){0});
+  assert_int_equal(err.status, AE_OK);
+  assert_null(err.message.ptr);
   ae_error_move(NULL, &to);
   assert_null(to.message.ptr);
 }

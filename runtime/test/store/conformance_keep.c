@@ -382,6 +382,22 @@ static void a_random_walk(void **state) {
   }
 }
 
+static void a_probe_leaves_nothing(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  append_ok(world, "bank/account/a", 0, 2, NULL);
+  ae_stats before = stats_of(world, NULL);
+  assert_int_equal(probe_of(world), AE_OK);
+  assert_int_equal(ae_store_health(world->store, NULL), AE_OK);
+  ae_stats after = stats_of(world, NULL);
+  assert_int_equal(after.commits, before.commits);
+  assert_int_equal(after.position, before.position);
+  scan_all(world, NULL, 0, UINT64_MAX, &list);
+  assert_int_equal(list.count, 1);
+  append_ok(world, "bank/account/a", 2, 1, NULL);
+  kept_clear(&list);
+}
+
 const struct CMUnitTest conformance_keep[] = {
     CONFORMS(the_newest_snapshot_at_or_below),
     CONFORMS(snapshots_do_not_pile_up),
@@ -393,6 +409,7 @@ const struct CMUnitTest conformance_keep[] = {
     CONFORMS(trim_by_bytes),
     CONFORMS(trim_by_age_keeps_the_last_commit),
     CONFORMS(counts_of_each_namespace),
+    CONFORMS(a_probe_leaves_nothing),
     CONFORMS(a_random_walk),
 };
 const size_t conformance_keep_count =

@@ -117,18 +117,11 @@ void record_make(struct world *world, ae_buf *out, ae_ref ref,
   ae_buf_clear(&packed);
 }
 
-static void error_copy(ae_error *to, const ae_error *from) {
-  to->status = from->status;
-  to->nfacts = from->nfacts;
-  ae_buf_str(&to->message, ae_buf_view(&from->message));
-  ae_buf_str(&to->facts, ae_buf_view(&from->facts));
-}
-
 static void on_append(ae_append *append) {
   struct outcome *outcome = append->data;
   outcome->done = true;
   outcome->calls++;
-  error_copy(&outcome->error, &append->error);
+  ae_error_copy(&outcome->error, &append->error);
 }
 
 static void append_go(struct world *world, struct outcome *outcome,
@@ -415,6 +408,15 @@ ae_status rows_put(struct world *world, const char *ns, const char *projection,
                          .was = was,
                          .checkpoint = checkpoint};
   assert_int_equal(ae_store_put_rows(world->store, &write, NULL), AE_OK);
+  assert_false(asked.done);
+  world_until(world, &asked.done);
+  return asked.status;
+}
+
+ae_status probe_of(struct world *world) {
+  struct asked asked = {0};
+  ae_write write = {.cb = on_write, .data = &asked};
+  assert_int_equal(ae_store_probe(world->store, &write, NULL), AE_OK);
   assert_false(asked.done);
   world_until(world, &asked.done);
   return asked.status;

@@ -118,6 +118,8 @@ ae_status rows_put(struct world *world, const char *ns, const char *projection,
 void rows_get(struct world *world, const ae_rows_read *how, char *out,
               size_t size, uint64_t *checkpoint);
 
+ae_status probe_of(struct world *world);
+
 ae_status trim_of(struct world *world, const char *ns, int64_t before,
                   uint64_t bytes, uint64_t *trimmed, uint64_t *left);
 

@@ -329,6 +329,46 @@ static void checkpoints_fail(void **state) {
   assert_int_equal(lookup_of(world, "bank/account/a", NULL, NULL, NULL), 60);
 }
 
+/* What the last write came to is remembered, and a write that succeeds clears
+ * it; what the store rightly refused is no failure of it. */
+static void health_follows_the_writes(void **state) {
+  struct world *world = *state;
+  ae_error err = {0};
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+  assert_int_equal(ae_store_health(world->store, &err), AE_OK);
+  static const struct {
+    const char *step;
+    int error;
+    ae_status status;
+  } failures[] = {
+      {"sqlite.commit", EIO, AE_STORE_UNAVAILABLE},
+      {"sqlite.insert", ENOSPC, AE_STORE_FULL},
+      {"sqlite.begin", EACCES, AE_STORE_UNAVAILABLE},
+  };
+  for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
+    ae_fault_arm(failures[i].step, 0, failures[i].error);
+    assert_int_equal(append_try(world, "bank/account/a", 1 + i, 1, NULL),
+                     failures[i].status);
+    assert_int_equal(ae_store_health(world->store, &err), failures[i].status);
+    assert_int_equal(err.status, failures[i].status);
+    assert_non_null(strstr(ae_error_text(&err), ".db"));
+    if (strcmp(failures[i].step, "sqlite.insert") != 0)
+      assert_int_equal(probe_of(world), failures[i].status);
+    ae_fault_reset();
+    assert_int_equal(ae_store_health(world->store, NULL), failures[i].status);
+    if (i % 2 == 0) assert_int_equal(probe_of(world), AE_OK);
+    append_ok(world, "bank/account/a", 1 + i, 1, NULL);
+    assert_int_equal(ae_store_health(world->store, NULL), AE_OK);
+  }
+  assert_int_equal(append_try(world, "bank/account/a", 0, 1, NULL),
+                   AE_VERSION_CONFLICT);
+  assert_int_equal(ae_store_health(world->store, NULL), AE_OK);
+  ae_stats before = stats_of(world, NULL);
+  assert_int_equal(probe_of(world), AE_OK);
+  assert_int_equal(stats_of(world, NULL).commits, before.commits);
+  ae_error_clear(&err);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -340,6 +380,7 @@ int main(void) {
       TEST(each_step_of_a_trim_fails),
       TEST(a_failing_read_says_so),
       TEST(checkpoints_fail),
+      TEST(health_follows_the_writes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -542,6 +542,38 @@ static void what_older_code_wrote(void **state) {
   }
 }
 
+/* What would be stored in a file that nobody finds again is not acknowledged.
+ */
+static void a_file_that_is_taken_away(void **state) {
+  (void)state;
+  struct world *world = world_new(&sqlite_fixture);
+  struct outcome outcome;
+  struct kept_list list = {0};
+  char away[700], fact[64];
+  snprintf(away, sizeof away, "%s.away", sqlite_path(world));
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+  assert_int_equal(rename(sqlite_path(world), away), 0);
+  append_start(world, &outcome, "bank/account/a", 1, 1, NULL, 0);
+  world_until(world, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_STORE_UNAVAILABLE);
+  fact_of(&outcome.error, "cause", fact, sizeof fact);
+  assert_string_equal(fact, "the file was removed or replaced");
+  outcome_clear(&outcome);
+  assert_int_equal(probe_of(world), AE_STORE_UNAVAILABLE);
+  /* Another file in its place is not it either. */
+  assert_int_equal(close(open(sqlite_path(world), O_CREAT | O_RDWR, 0600)), 0);
+  assert_int_equal(append_try(world, "bank/account/a", 1, 1, NULL),
+                   AE_STORE_UNAVAILABLE);
+  assert_int_equal(rename(away, sqlite_path(world)), 0);
+  assert_int_equal(probe_of(world), AE_OK);
+  append_ok(world, "bank/account/a", 1, 1, NULL);
+  world_reopen(world);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 2);
+  kept_clear(&list);
+  world_free(world);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
   const struct CMUnitTest tests[] = {
@@ -558,6 +590,7 @@ int main(void) {
       TEST(a_read_only_disk),
       TEST(a_read_only_folder),
       TEST(what_older_code_wrote),
+      TEST(a_file_that_is_taken_away),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
