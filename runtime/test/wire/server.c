@@ -1,0 +1,102 @@
+#include "wire/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static int dial(int port) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  struct sockaddr_in at = {.sin_family = AF_INET,
+                           .sin_port = htons((uint16_t)port),
+                           .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  int failed = connect(fd, (struct sockaddr *)&at, sizeof at);
+  close(fd);
+  return failed ? -1 : 0;
+}
+
+static int free_port(void) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  struct sockaddr_in at = {.sin_family = AF_INET,
+                           .sin_addr = {htonl(INADDR_LOOPBACK)}};
+  socklen_t len = sizeof at;
+  bind(fd, (struct sockaddr *)&at, sizeof at);
+  getsockname(fd, (struct sockaddr *)&at, &len);
+  close(fd);
+  return ntohs(at.sin_port);
+}
+
+bool server_again(test_server *server) {
+  char port[16], log[96];
+  const char *args[32] = {"nats-server", "-a",  "127.0.0.1", "-p",
+                          port,          "-js", "-sd",       server->folder};
+  int n = 8;
+  for (const char *const *flag = server->flags; flag && *flag; flag++)
+    args[n++] = *flag;
+  snprintf(port, sizeof port, "%d", server->port);
+  snprintf(log, sizeof log, "%s/log", server->folder);
+  pid_t parent = getpid();
+  server->pid = fork();
+  if (server->pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
+    int out = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    dup2(out, 1);
+    dup2(out, 2);
+    execvp(args[0], (char **)args);
+    _exit(127);
+  }
+  for (;;) { /* until it answers or is gone */
+    int status;
+    if (dial(server->port) == 0) return true;
+    if (waitpid(server->pid, &status, WNOHANG) == server->pid) break;
+    nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+  }
+  server->pid = 0;
+  fprintf(stderr, "nats-server did not start; see %s\n", log);
+  return false;
+}
+
+bool server_start(test_server *server) {
+  snprintf(server->folder, sizeof server->folder, "/tmp/aether-nats-XXXXXX");
+  if (!mkdtemp(server->folder)) return false;
+  server->port = free_port();
+  snprintf(server->url, sizeof server->url, "nats://127.0.0.1:%d",
+           server->port);
+  return server_again(server);
+}
+
+void server_kill(test_server *server, int signal) {
+  if (!server->pid) return;
+  kill(server->pid, signal);
+  if (signal == SIGSTOP || signal == SIGCONT) return;
+  waitpid(server->pid, NULL, 0);
+  server->pid = 0;
+}
+
+static void run(const char *const *args) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    execvp(args[0], (char **)args);
+    _exit(127);
+  }
+  waitpid(pid, NULL, 0);
+}
+
+void server_stop(test_server *server) {
+  server_kill(server, SIGKILL);
+  if (strncmp(server->folder, "/tmp/aether-nats-", 17) != 0) return;
+  run((const char *const[]){"rm", "-rf", server->folder, NULL});
+  server->folder[0] = 0;
+}

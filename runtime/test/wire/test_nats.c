@@ -1,0 +1,302 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "wire/nats.h"
+#include "wire/nkey.h"
+#include "wire/server.h"
+
+typedef struct bench {
+  test_server server;
+  ae_loop loop;
+  ae_wire *wire;
+  ae_wire_subscription *sub;
+  unsigned wanted; /* messages until the loop is stopped */
+  unsigned got;
+  char last[64];
+  char header[64];
+  ae_status status;
+  unsigned lost, back;
+} bench;
+
+static void on_changed(void *data, const ae_wire_info *info) {
+  bench *b = data;
+  if (info->connected)
+    b->back++;
+  else
+    b->lost++;
+  ae_loop_stop(&b->loop);
+}
+
+static void open_wire(bench *b) {
+  ae_error err = {0};
+  ae_wire_options options = {
+      .url = b->server.url, .name = "test", .changed = on_changed, .data = b};
+  if (ae_wire_open(&b->loop, &options, &b->wire, &err) != AE_OK)
+    fail_msg("%s", ae_error_text(&err));
+}
+
+static int set_up(void **state) {
+  bench *b = ae_zalloc(sizeof *b);
+  if (!server_start(&b->server)) return -1;
+  if (ae_loop_init(&b->loop, NULL) != AE_OK) return -1;
+  open_wire(b);
+  *state = b;
+  return 0;
+}
+
+static void closed(void *data) {
+  ae_loop_stop(data);
+}
+
+static int tear_down(void **state) {
+  bench *b = *state;
+  if (b->sub) ae_wire_unsubscribe(b->sub);
+  ae_wire_close(b->wire, closed, &b->loop);
+  ae_loop_run(&b->loop);
+  ae_loop_clear(&b->loop);
+  server_stop(&b->server);
+  ae_free(b);
+  return 0;
+}
+
+static void on_message(void *data, const ae_wire_message *message) {
+  bench *b = data;
+  const char *header = ae_wire_message_header(message, "Kind");
+  snprintf(b->last, sizeof b->last, "%.*s", AE_FMT(message->body));
+  snprintf(b->header, sizeof b->header, "%s", header ? header : "");
+  if (message->reply)
+    ae_wire_publish(b->wire, message->reply, NULL, NULL, message->body, NULL);
+  if (++b->got == b->wanted) ae_loop_stop(&b->loop);
+}
+
+static void hear(bench *b, const char *subject, unsigned wanted) {
+  b->wanted = wanted;
+  assert_int_equal(
+      ae_wire_subscribe(b->wire, subject, NULL, on_message, b, &b->sub, NULL),
+      AE_OK);
+}
+
+static void say(bench *b, const char *subject, const char *text) {
+  const ae_wire_header headers[] = {{"Kind", "word"}, {0}};
+  assert_int_equal(
+      ae_wire_publish(b->wire, subject, NULL, headers, ae_str_of(text), NULL),
+      AE_OK);
+}
+
+static void what_is_published_comes_to_who_listens(void **state) {
+  bench *b = *state;
+  hear(b, "a.*", 2);
+  say(b, "b.c", "not this");
+  say(b, "a.b", "one");
+  say(b, "a.c", "two");
+  ae_loop_run(&b->loop);
+  assert_string_equal(b->last, "two");
+  assert_string_equal(b->header, "word");
+  assert_int_equal(b->got, 2);
+}
+
+static void on_answer(ae_wire_request *request, ae_status status,
+                      const ae_wire_message *answer) {
+  bench *b = request->data;
+  b->status = status;
+  b->last[0] = 0;
+  if (answer) snprintf(b->last, sizeof b->last, "%.*s", AE_FMT(answer->body));
+  ae_loop_stop(&b->loop);
+}
+
+static void a_request_gets_its_answer(void **state) {
+  bench *b = *state;
+  hear(b, "echo", 0);
+  ae_wire_request request = {.cb = on_answer, .data = b};
+  assert_int_equal(
+      ae_wire_ask(b->wire, &request, "echo", NULL, AE_STR("hello"), NULL),
+      AE_OK);
+  ae_loop_run(&b->loop);
+  assert_int_equal(b->status, AE_OK);
+  assert_string_equal(b->last, "hello");
+}
+
+static void a_request_that_nobody_answers_ends(void **state) {
+  bench *b = *state;
+  ae_wire_request request = {.cb = on_answer, .data = b, .timeout_ms = 100};
+  assert_int_equal(
+      ae_wire_ask(b->wire, &request, "nobody", NULL, AE_STR(""), NULL), AE_OK);
+  ae_loop_run(&b->loop);
+  assert_int_equal(b->status, AE_STORE_UNCERTAIN);
+}
+
+typedef struct many {
+  ae_wire_request requests[20000];
+  unsigned done;
+  bench *bench;
+} many;
+
+static void on_one_of_many(ae_wire_request *request, ae_status status,
+                           const ae_wire_message *answer) {
+  many *all = request->data;
+  assert_int_equal(status, AE_OK);
+  char want[16];
+  snprintf(want, sizeof want, "%zu", (size_t)(request - all->requests));
+  assert_memory_equal(want, answer->body.ptr, answer->body.len);
+  if (++all->done == 20000) ae_loop_stop(&all->bench->loop);
+}
+
+static void many_requests_are_told_apart(void **state) {
+  bench *b = *state;
+  many *all = ae_zalloc(sizeof *all);
+  all->bench = b;
+  hear(b, "echo", 0);
+  for (unsigned i = 0; i < 20000; i++) {
+    char text[16];
+    snprintf(text, sizeof text, "%u", i);
+    all->requests[i].cb = on_one_of_many;
+    all->requests[i].data = all;
+    all->requests[i].timeout_ms = 60000;
+    assert_int_equal(ae_wire_ask(b->wire, &all->requests[i], "echo", NULL,
+                                 ae_str_of(text), NULL),
+                     AE_OK);
+  }
+  ae_loop_run(&b->loop);
+  assert_int_equal(all->done, 20000);
+  ae_free(all);
+}
+
+static void it_comes_back_after_the_server_was_killed(void **state) {
+  bench *b = *state;
+  hear(b, "a", 1);
+  for (unsigned round = 1; round <= 3; round++) {
+    ae_wire_request request = {.cb = on_answer, .data = b};
+    b->status = AE_OK;
+    assert_int_equal(
+        ae_wire_ask(b->wire, &request, "nobody", NULL, AE_STR(""), NULL),
+        AE_OK);
+    server_kill(&b->server, SIGKILL);
+    while (b->lost < round) ae_loop_run(&b->loop);
+    assert_int_equal(b->status, AE_STORE_UNCERTAIN);
+    ae_error err = {0};
+    assert_int_equal(
+        ae_wire_publish(b->wire, "a", NULL, NULL, AE_STR("old"), &err),
+        AE_STORE_UNAVAILABLE);
+    assert_non_null(strstr(ae_error_text(&err), "no connection"));
+    ae_error_clear(&err);
+    assert_true(server_again(&b->server));
+    while (b->back < round) ae_loop_run(&b->loop);
+    b->got = 0;
+    say(b, "a", "new");
+    while (b->got < 1) ae_loop_run(&b->loop);
+    assert_string_equal(b->last, "new");
+  }
+  ae_wire_info info;
+  ae_wire_info_get(b->wire, &info);
+  assert_int_equal(info.reconnects, 3);
+}
+
+static void it_closes_while_the_server_is_gone(void **state) {
+  bench *b = *state;
+  server_kill(&b->server, SIGKILL);
+  while (b->lost < 1) ae_loop_run(&b->loop);
+}
+
+static void it_knows_the_server(void **state) {
+  bench *b = *state;
+  ae_wire_info info;
+  ae_wire_info_get(b->wire, &info);
+  assert_true(ae_wire_at_least(&info, 2, 2, 0));
+  assert_false(ae_wire_at_least(&info, 99, 0, 0));
+  assert_true(info.connected);
+  assert_int_equal(info.max_payload, 1 << 20);
+  assert_string_equal(info.server, b->server.url);
+}
+
+static void what_is_too_large_is_said(void **state) {
+  bench *b = *state;
+  char *large = ae_zalloc(2 << 20);
+  ae_error err = {0};
+  assert_int_equal(
+      ae_wire_publish(b->wire, "a", NULL, NULL, (ae_str){large, 2 << 20}, &err),
+      AE_TOO_LARGE);
+  assert_non_null(strstr(ae_error_text(&err), "max_payload"));
+  ae_error_clear(&err);
+  ae_free(large);
+}
+
+static void refuse(const char *url, ae_status want, const char *word) {
+  ae_loop loop;
+  ae_wire *wire;
+  ae_error err = {0};
+  assert_int_equal(ae_loop_init(&loop, NULL), AE_OK);
+  ae_wire_options options = {.url = url};
+  assert_int_equal(ae_wire_open(&loop, &options, &wire, &err), want);
+  assert_null(wire);
+  if (!strstr(ae_error_text(&err), word)) fail_msg("%s", ae_error_text(&err));
+  ae_error_clear(&err);
+  ae_loop_clear(&loop);
+}
+
+static void a_wrong_address_is_refused(void **state) {
+  (void)state;
+  refuse("http://127.0.0.1:4222", AE_USAGE, "no list of nats-servers");
+  refuse("nats://", AE_USAGE, "no list of nats-servers");
+  refuse("nats://127.0.0.1:1", AE_STORE_UNAVAILABLE, "is it running");
+}
+
+static void a_wrong_token_is_refused(void **state) {
+  (void)state;
+  test_server with = {.flags = (const char *const[]){"--auth", "secret", NULL}};
+  assert_true(server_start(&with));
+  refuse(with.url, AE_STORE_UNAVAILABLE, "log in");
+  ae_loop loop;
+  ae_wire *wire;
+  assert_int_equal(ae_loop_init(&loop, NULL), AE_OK);
+  ae_wire_options options = {.url = with.url, .token = "secret"};
+  assert_int_equal(ae_wire_open(&loop, &options, &wire, NULL), AE_OK);
+  ae_wire_close(wire, closed, &loop);
+  ae_loop_run(&loop);
+  ae_loop_clear(&loop);
+  server_stop(&with);
+}
+
+/* The example of docs.nats.io. */
+static void the_public_key_of_a_seed_is_found(void **state) {
+  (void)state;
+  char file[] = "/tmp/aether-nkey-XXXXXX", key[AE__NKEY_LEN + 1];
+  static const char seed[] =
+      "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\n";
+  int fd = mkstemp(file);
+  assert_int_equal(write(fd, seed, sizeof seed - 1), sizeof seed - 1);
+  assert_true(ae__nkey_public(file, key));
+  assert_string_equal(
+      key, "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4");
+  assert_int_equal(pwrite(fd, "A", 1, 20), 1); /* the sum is wrong then */
+  assert_false(ae__nkey_public(file, key));
+  close(fd);
+  unlink(file);
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      TEST(what_is_published_comes_to_who_listens),
+      TEST(a_request_gets_its_answer),
+      TEST(a_request_that_nobody_answers_ends),
+      TEST(many_requests_are_told_apart),
+      TEST(it_comes_back_after_the_server_was_killed),
+      TEST(it_closes_while_the_server_is_gone),
+      TEST(it_knows_the_server),
+      TEST(what_is_too_large_is_said),
+      cmocka_unit_test(a_wrong_address_is_refused),
+      cmocka_unit_test(a_wrong_token_is_refused),
+      cmocka_unit_test(the_public_key_of_a_seed_is_found),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
