@@ -170,6 +170,17 @@ describe("aether exec #node", function()
     end
   end)
 
+  it("goes on behind any number of lines that are no commands", function()
+    program.write(folder .. "/in", ("nonsense\n"):rep(20000) .. counter.add("a", 1))
+    local result = program.run_aether({
+      "-C", folder, "exec", "--store", "memory", folder .. "/in",
+    })
+    assert.equal(3, result.status)
+    local outcomes = counter.documents(result.out)
+    assert.equal(20001, #outcomes)
+    assert.equal("accepted", outcomes[20001].status)
+  end)
+
   it("reads a file, and says when there is none", function()
     program.write(folder .. "/in", lines(counter.add("a", 1)))
     local result = program.run_aether({

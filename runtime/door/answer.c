@@ -29,21 +29,28 @@ static void add_uint(ae_buf *out, uint64_t number) {
 #define ADD(out, literal) ae_buf_add(out, literal, sizeof(literal) - 1)
 
 static void open_line(ae_buf *out, const ae__asked *asked, const char *status) {
-  ADD(out, "{\"line\":");
-  add_uint(out, asked->line);
+  ADD(out, "{");
+  if (asked->line > 0) {
+    ADD(out, "\"line\":");
+    add_uint(out, asked->line);
+    ADD(out, ",");
+  }
   if (asked->actor.ptr) {
-    ADD(out, ",\"actor\":");
+    ADD(out, "\"actor\":");
     ae_json_write_str(asked->actor, out);
+    ADD(out, ",");
   }
   if (asked->command.ptr) {
-    ADD(out, ",\"command\":");
+    ADD(out, "\"command\":");
     ae_json_write_str(asked->command, out);
+    ADD(out, ",");
   }
   if (asked->id.ptr) {
-    ADD(out, ",\"id\":");
+    ADD(out, "\"id\":");
     ae_json_write_str(asked->id, out);
+    ADD(out, ",");
   }
-  ADD(out, ",\"status\":\"");
+  ADD(out, "\"status\":\"");
   ae_buf_add(out, status, strlen(status));
   ADD(out, "\"");
 }

@@ -17,7 +17,7 @@ const char *ae__verdict_word(ae__verdict verdict);
 
 /* What a command line said, as far as it was understood; ptr NULL: nothing. */
 typedef struct ae__asked {
-  uint64_t line;
+  uint64_t line; /* 0: it was none */
   ae_str actor;
   ae_str command;
   ae_str id;

@@ -7,8 +7,12 @@
 
 #define SLICE (256u << 10)
 
+void ae__lines_init(ae__lines *lines, size_t most) {
+  *lines = (ae__lines){.most = most, .fd = -1};
+}
+
 ae_status ae__lines_open(ae__lines *lines, const char *path, ae_error *err) {
-  memset(lines, 0, sizeof *lines);
+  ae__lines_init(lines, AE__LINE_MAX);
   bool is_stdin = strcmp(path, "-") == 0;
   lines->fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
   struct stat info;
@@ -58,7 +62,7 @@ ae__lines_is ae__lines_next(ae__lines *lines, ae_str *line) {
   size_t len = end - lines->at;
   bool whole = newline || (lines->ended && (len > 0 || lines->skipping));
   if (!whole && lines->ended) return AE__LINES_END;
-  if (!whole && !lines->skipping && len <= AE__LINE_MAX) {
+  if (!whole && !lines->skipping && len <= lines->most) {
     lines->seen = end;
     return AE__LINES_EMPTY;
   }
@@ -67,22 +71,27 @@ ae__lines_is ae__lines_next(ae__lines *lines, ae_str *line) {
     advance(lines, end);
     return AE__LINES_EMPTY;
   }
-  bool too_long = lines->skipping || len > AE__LINE_MAX;
+  bool too_long = lines->skipping || len > lines->most;
   cut(lines, len, line);
   advance(lines, newline ? end + 1 : end);
   lines->skipping = false;
   return too_long ? AE__LINES_LONG : AE__LINES_LINE;
 }
 
-void ae__lines_fill(ae__lines *lines) {
+static void make_room(ae__lines *lines, size_t more) {
   ae_buf *buf = &lines->buf;
-  if (lines->ended) return;
   size_t rest = buf->len - lines->at;
   if (lines->at > 0 && rest > 0) memmove(buf->ptr, buf->ptr + lines->at, rest);
   lines->seen -= lines->at;
   lines->at = 0;
   buf->len = rest;
-  ae_buf_reserve(buf, SLICE);
+  ae_buf_reserve(buf, more);
+}
+
+void ae__lines_fill(ae__lines *lines) {
+  ae_buf *buf = &lines->buf;
+  if (lines->ended) return;
+  make_room(lines, SLICE);
   ssize_t got;
   do got = read(lines->fd, buf->ptr + buf->len, SLICE);
   while (got < 0 && errno == EINTR);
@@ -92,6 +101,12 @@ void ae__lines_fill(ae__lines *lines) {
     lines->ended = true;
   else
     buf->len += (size_t)got;
+}
+
+void ae__lines_feed(ae__lines *lines, ae_str piece, bool end) {
+  make_room(lines, piece.len);
+  ae_buf_str(&lines->buf, piece);
+  lines->ended = end;
 }
 
 bool ae__line_blank(ae_str line) {

@@ -103,6 +103,34 @@ static void leaves_out_what_is_too_long(void **state) {
   ae_free(bytes);
 }
 
+/* The same lines, however the pieces are cut. */
+static void is_fed(void **state) {
+  (void)state;
+  static const char text[] = "one\r\n\n12345678\n123456789\nlast";
+  for (size_t size = 1; size < sizeof text; size++) {
+    ae__lines lines;
+    ae_buf seen = {0};
+    ae_str line;
+    ae__lines_is is;
+    size_t at = 0, len = sizeof text - 1;
+    ae__lines_init(&lines, 8);
+    while ((is = ae__lines_next(&lines, &line)) != AE__LINES_END) {
+      if (is == AE__LINES_EMPTY) {
+        size_t piece = len - at < size ? len - at : size;
+        ae__lines_feed(&lines, (ae_str){text + at, piece}, at + piece == len);
+        at += piece;
+      } else {
+        ae_buf_printf(&seen, "%llu:%.*s|", (unsigned long long)lines.number,
+                      is == AE__LINES_LONG ? 1 : (int)line.len,
+                      is == AE__LINES_LONG ? "!" : line.ptr);
+      }
+    }
+    assert_string_equal(ae_buf_cstr(&seen), "1:one|2:|3:12345678|4:!|5:last|");
+    ae__lines_close(&lines);
+    ae_buf_clear(&seen);
+  }
+}
+
 static void says_what_it_cannot_read(void **state) {
   (void)state;
   ae__lines lines;
@@ -130,6 +158,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(cuts_lines),
       cmocka_unit_test(leaves_out_what_is_too_long),
+      cmocka_unit_test(is_fed),
       cmocka_unit_test(says_what_it_cannot_read),
   };
   return cmocka_run_group_tests(tests, make_file, remove_file);
