@@ -105,7 +105,7 @@ void ae_event_metadata(const ae_event *event, bool host, ae_buf *out) {
 void ae_event_render(const ae_event *event, ae_buf *out) {
   char id[37];
   ae_uuid_format(event->id, id);
-  ae_pack_map(out, 11);
+  ae_pack_map(out, 12);
   ae_pack_cstr(out, "id");
   ae_pack_str(out, (ae_str){id, 36});
   ae_pack_cstr(out, "type");
@@ -122,6 +122,8 @@ void ae_event_render(const ae_event *event, ae_buf *out) {
   ae_pack_uint(out, event->version);
   ae_pack_cstr(out, "position");
   ae_pack_uint(out, event->position);
+  ae_pack_cstr(out, "index");
+  ae_pack_uint(out, event->index);
   ae_pack_cstr(out, "timestamp");
   ae_pack_int(out, event->time);
   ae_pack_cstr(out, "data");

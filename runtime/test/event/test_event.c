@@ -488,7 +488,7 @@ static void an_event_renders_all_its_fields(void **state) {
       shown(&event),
       "{\"id\":\"00102030-4050-6070-8090-a0b0c0d0e0f0\",\"type\":\"Deposited\","
       "\"revision\":1,\"namespace\":\"bank\",\"actor_type\":\"account\","
-      "\"actor_id\":\"a-1\",\"version\":4,\"position\":17,"
+      "\"actor_id\":\"a-1\",\"version\":4,\"position\":17,\"index\":0,"
       "\"timestamp\":1700000000123456,\"data\":{\"amount\":5},"
       "\"metadata\":{\"user\":\"ann\",\"command_id\":\"c-1\","
       "\"causation_id\":\"c-1\",\"module_revision\":\"6f2c\",\"node\":\"n1\","
