@@ -62,3 +62,17 @@ bool ae_pattern_match(ae_str pattern, ae_str name) {
   }
   return in_pattern > pattern.len && in_name > name.len;
 }
+
+/* Token by token: a `*` of `narrow` is more than any name, and its `>` more
+ * than any number of tokens. */
+bool ae_pattern_covers(ae_str wide, ae_str narrow) {
+  size_t in_wide = 0, in_narrow = 0;
+  while (in_wide <= wide.len && in_narrow <= narrow.len) {
+    ae_str outer = token(wide, &in_wide);
+    if (is(outer, '>')) return true;
+    ae_str inner = token(narrow, &in_narrow);
+    if (is(inner, '>')) return false;
+    if (!is(outer, '*') && !ae_str_eq(outer, inner)) return false;
+  }
+  return in_wide > wide.len && in_narrow > narrow.len;
+}
