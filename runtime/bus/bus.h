@@ -10,20 +10,24 @@
 #include "namespace/grant.h"
 
 #define AE_BUS_BUFFER 100 /* events a subscription holds, unless it says */
+/* Bytes of records that a subscription holds, or one record that is longer. */
+#define AE_BUS_BYTES (8u << 20)
 
 typedef struct ae_bus ae_bus;
 typedef struct ae_subscription ae_subscription;
 
 ae_bus *ae_bus_new(ae_loop *loop);
-/* Every subscription must be closed; asserts it. NULL is harmless. */
+/* Every subscription must be closed; asserts it. Not inside a wake. NULL is
+ * harmless. */
 void ae_bus_free(ae_bus *bus);
 
-/* Tells of one commit that was stored: `record` (event/event.h) at `position`
- * of the actor's namespace. Nearly free where nobody listens there; else the
- * record is copied once, for all who do. Its events reach each subscription in
- * the order of their versions, and none twice. */
+/* Tells of one commit that was stored: `record` (event/event.h, undamaged)
+ * with `event_count` events, at `position` of the actor's namespace. Nearly
+ * free where nobody listens there; else the record is copied once, for all who
+ * take some of it. Its events reach each subscription in the order of their
+ * versions, and none twice. */
 void ae_bus_publish(ae_bus *bus, const ae_ref *ref, ae_str record,
-                    uint64_t position);
+                    uint32_t event_count, uint64_t position);
 /* Whether anybody listens to this namespace. */
 bool ae_bus_listened(const ae_bus *bus, ae_str ns);
 
@@ -37,7 +41,7 @@ typedef struct ae_subscription_options {
   const ae_grant *grant; /* whose it is; used during the call only */
   /* There is something to fetch after ae_subscription_next had said false (or
    * after the start). Never inside publish or subscribe; at most once until
-   * next says false again. */
+   * next says false again. It may close this subscription, or others. */
   void (*wake)(ae_subscription *subscription, void *data);
   void *data;
 } ae_subscription_options;
@@ -47,14 +51,18 @@ typedef struct ae_subscription_options {
  * as a warning. */
 ae_status ae_bus_subscribe(ae_bus *bus, const ae_subscription_options *options,
                            ae_subscription **out, ae_error *err);
-/* No wake after it; what it held is gone. */
+/* No wake after it; what it held is gone (neither delivered nor dropped). NULL
+ * is harmless. */
 void ae_subscription_close(ae_subscription *subscription);
-/* The oldest event held; false: none. Its slices live until the next call. */
+/* The oldest event held; false: none. Its slices live until the next call, or
+ * the close. */
 bool ae_subscription_next(ae_subscription *subscription, ae_event *event);
 
+/* Of the events that match: delivered + dropped + held is how many there were.
+ */
 typedef struct ae_subscription_counts {
   uint64_t delivered; /* fetched by ae_subscription_next */
-  uint64_t dropped;   /* to the event */
+  uint64_t dropped;   /* there was no room: the new ones go */
   size_t held;
 } ae_subscription_counts;
 void ae_subscription_count(const ae_subscription *subscription,

@@ -1,0 +1,132 @@
+/* What the files of this context share. */
+#ifndef AE_BUS_INTERNAL_H
+#define AE_BUS_INTERNAL_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "bus/bus.h"
+
+/* A namespace that was published to, or that somebody listens to by name. */
+typedef struct ae__topic {
+  ae_str name;                 /* into `text` */
+  ae_subscription **listeners; /* all that match, oldest first */
+  size_t count, cap;
+  size_t named; /* of them, those without wildcards */
+  uint64_t published, delivered, dropped;
+  char text[];
+} ae__topic;
+
+typedef struct ae__waker ae__waker;
+
+struct ae_bus {
+  ae_map topics;     /* name → ae__topic */
+  ae__topic *recent; /* published to last; NULL: not known */
+  ae_list wild;      /* subscriptions with wildcards, ae_subscription.link */
+  ae_list waking;    /* ae_subscription.waking, oldest first */
+  size_t subscriptions;
+  ae__waker *waker;
+};
+
+/* -- notice.c: a published record, held by those who took some of it -- */
+typedef struct ae__notice {
+  uint32_t holders;
+  bool decoded;
+  ae__topic *topic;
+  uint64_t position;
+  ae_commit commit; /* once it is decoded: slices of `bytes` */
+  size_t len;
+  char bytes[];
+} ae__notice;
+
+/* A record on its way to its listeners. */
+typedef struct ae__news {
+  ae__topic *topic;
+  const ae_ref *ref;
+  ae_str record;
+  uint32_t event_count;
+  uint64_t position;
+  bool decoded;       /* for a filter of types */
+  ae_commit commit;   /* then: slices of `record` */
+  ae__notice *notice; /* NULL until somebody takes some of it */
+} ae__news;
+
+/* Held once more. */
+ae__notice *ae__notice_take(ae__news *news);
+void ae__notice_release(ae__notice *notice);
+const ae_commit *ae__news_commit(ae__news *news);
+const ae_commit *ae__notice_commit(ae__notice *notice);
+
+/* -- filter.c: which events of a namespace -- */
+typedef struct ae__part {
+  ae_str text;
+  bool prefix; /* else the whole name */
+} ae__part;
+
+typedef struct ae__filter {
+  ae__part type, id;   /* of actors */
+  const ae_str *types; /* of events; count 0: all */
+  size_t type_count;
+  bool any_actor;
+} ae__filter;
+
+/* AE_OK, or AE_INVALID_NAME. `filter` then points at the options' texts. */
+ae_status ae__filter_init(ae__filter *filter,
+                          const ae_subscription_options *options,
+                          ae_error *err);
+bool ae__filter_actor(const ae__filter *filter, const ae_ref *ref);
+static inline bool ae__filter_type(const ae__filter *filter, ae_str type) {
+  if (filter->type_count == 0) return true;
+  for (size_t i = 0; i < filter->type_count; i++)
+    if (ae_str_eq(filter->types[i], type)) return true;
+  return false;
+}
+
+/* -- subscription.c -- */
+/* What it holds of one record. */
+typedef struct ae__held {
+  ae__notice *notice;
+  uint32_t left; /* events to give, of those that its filter lets through */
+} ae__held;
+
+typedef enum ae__subscription_phase {
+  AE__ARMED,
+  AE__WAKING,
+  AE__AWAKE,
+} ae__subscription_phase;
+
+struct ae_subscription {
+  ae_bus *bus;
+  ae__topic *topic; /* NULL: with wildcards */
+  uint8_t phase;
+  size_t held;   /* events */
+  size_t buffer; /* of them at most */
+  size_t bytes;  /* of the records in the ring */
+  uint64_t delivered, dropped;
+  ae__held *ring; /* `cap` is 0 or a power of two */
+  size_t first, count, cap;
+  bool walking;            /* `cursor` stands in the first of the ring */
+  ae_commit_cursor cursor; /* behind the event given last */
+  ae__notice *given;       /* kept for the slices of that event; NULL: it is in
+                              the ring still, or there was none */
+  ae__filter filter;
+  void (*wake)(ae_subscription *subscription, void *data);
+  void *data;
+  ae_str pattern;
+  ae_list waking; /* in bus->waking, or what a turn took of it */
+  ae_list link;   /* in bus->wild */
+  char text[];    /* of pattern and filter */
+};
+
+/* Takes what matches and has room. */
+void ae__subscription_offer(ae_subscription *subscription, ae__news *news);
+/* Wakes those that were in bus->waking when it began. */
+void ae__subscriptions_wake(ae_bus *bus);
+
+/* -- bus.c -- */
+void ae__bus_enter(ae_bus *bus, ae_subscription *subscription);
+void ae__bus_leave(ae_bus *bus, ae_subscription *subscription);
+/* ae__subscriptions_wake in a moment. */
+void ae__bus_wake_later(ae_bus *bus);
+
+#endif
