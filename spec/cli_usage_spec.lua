@@ -4,7 +4,7 @@ local program = require("spec.support.program")
 
 local subcommands = {
   "new", "test", "check", "replay", "exec", "state", "events", "config",
-  "doctor", "bench", "help", "version",
+  "token", "doctor", "bench", "help", "version",
 }
 
 local folder

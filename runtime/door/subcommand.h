@@ -78,6 +78,7 @@ int ae__new_run(const ae__args *args);
 int ae__replay_run(const ae__args *args);
 int ae__state_run(const ae__args *args);
 int ae__test_run(const ae__args *args);
+int ae__token_run(const ae__args *args);
 int ae__version_run(const ae__args *args);
 
 #endif

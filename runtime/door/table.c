@@ -127,6 +127,30 @@ const ae__subcommand ae__subcommands[] = {
                 "…), then aether.lua.",
      .example = "AETHER_LOG=warn aether config",
      .run = ae__config_run},
+    {.name = "token",
+     .group = CARE,
+     .summary =
+         "make a token for a program or a person, who sends it over HTTP",
+     .usage = "NAME",
+     .flags =
+         {FLAG_APP,
+          {"namespaces", 0, "LIST",
+           "names and patterns, parted by commas (default: >, all)"},
+          {"rights", 0, "LIST",
+           "of command, read, listen, admin; or none (default: command,read)"},
+          FLAG_JSON("token, hash and the rest as one JSON document")},
+     .details =
+         "The token goes to stdout, this once; only its hash is kept, in the "
+         "line for\n"
+         "aether.lua that goes to stderr. Requests bring it as `Authorization: "
+         "Bearer\n"
+         "TOKEN`. Every token sees the metrics of its namespaces; with "
+         "--rights none\n"
+         "nothing else.",
+     .example = "aether token ci --namespaces bank --rights command,read",
+     .least = 1,
+     .most = 1,
+     .run = ae__token_run},
     {.name = "doctor",
      .group = CARE,
      .summary = "check what is installed, permitted and misconfigured",

@@ -12,6 +12,7 @@
 #include "base/pack.h"
 #include "namespace/name.h"
 #include "node/found.h"
+#include "node/tokens.h"
 #include "script/script.h"
 
 extern char **environ;
@@ -89,6 +90,18 @@ static void show(ae_config *config, const ae__shape *shape, const char *key,
       ae_buf path = {0};
       ae_buf_printf(&path, "%s.%.*s", key, AE_FMT(name));
       show(config, field, ae_buf_cstr(&path), below, from, folder);
+      ae_buf_clear(&path);
+    }
+    return;
+  }
+  bool records = shape->kind == AE__LIST && shape->fields->kind == AE__RECORD;
+  if (records && ae_unpack_array(&cursor, &count) && count > 0) {
+    for (uint32_t i = 0; i < count; i++) {
+      ae_str below;
+      ae_unpack_skip(&cursor, &below);
+      ae_buf path = {0};
+      ae_buf_printf(&path, "%s[%u]", key, i + 1);
+      show(config, shape->fields, ae_buf_cstr(&path), below, from, folder);
       ae_buf_clear(&path);
     }
     return;
@@ -288,6 +301,9 @@ static ae_status resolve(loading *load, ae_error *err) {
   const char *folder = folder_of(load, namespaces);
   ae_status status =
       ae__namespaces_find(config, namespaces, folder ? folder : ".", err);
+  if (status == AE_OK)
+    status = ae__tokens_find(config, key_of(load, "tokens"),
+                             key_of(load, "grants"), err);
   for (size_t i = 0; i < load->count; i++) {
     ae__found *key = &load->keys[i];
     if (key == namespaces) continue;
@@ -329,6 +345,7 @@ void ae_config_clear(ae_config *config) {
     ae_free(config->settings[i].where);
     ae_buf_clear(&config->settings[i].value);
   }
+  ae__tokens_clear(config);
   ae_free(config->namespaces);
   ae_free(config->settings);
   ae_free(config->app);
@@ -376,7 +393,7 @@ void ae_config_strays(void (*cb)(void *data, const char *name,
                                  const char *nearest),
                       void *data) {
   static const char *const others[] = {PREFIX "FAULT", PREFIX "LONG",
-                                       PREFIX "BINARY"};
+                                       PREFIX "BINARY", PREFIX "TOKEN"};
   for (char **at = environ; *at; at++) {
     if (strncmp(*at, PREFIX, sizeof PREFIX - 1) != 0) continue;
     const char *equals = strchr(*at, '=');

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "namespace/grant.h"
 
 typedef enum ae_setting_source {
   AE_SETTING_DEFAULT,
@@ -33,6 +34,14 @@ typedef struct ae_namespace_config {
   uint64_t retention_bytes; /* 0: no limit */
 } ae_namespace_config;
 
+#define AE_TOKEN_HASH 32 /* bytes of SHA-256 */
+
+/* Who may do what at the doors: `tokens`, with what `grants` adds. */
+typedef struct ae_token {
+  ae_grant grant;
+  uint8_t hash[AE_TOKEN_HASH]; /* of the token's text */
+} ae_token;
+
 typedef struct ae_config {
   char *app;   /* its folder, absolute */
   char *file;  /* aether.lua, absolute; NULL: there is none */
@@ -44,6 +53,8 @@ typedef struct ae_config {
   ae_log_level log;
   ae_namespace_config *namespaces; /* in the order of their names */
   size_t namespace_count;
+  ae_token *tokens; /* in the order written */
+  size_t token_count;
   ae_setting *settings; /* all of them, by key */
   size_t setting_count;
 } ae_config;
@@ -66,6 +77,10 @@ ae_status ae_config_has_modules(const ae_config *config, ae_error *err);
 /* The namespace, or AE_UNKNOWN_NAMESPACE with `name` and `nearest`. */
 ae_status ae_config_namespace(const ae_config *config, ae_str name,
                               const ae_namespace_config **out, ae_error *err);
+
+/* AE_MALFORMED saying what is one. */
+ae_status ae_token_name_check(ae_str text, ae_error *err);
+ae_status ae_right_check(ae_str text, ae_error *err);
 
 /* Calls back for each variable AETHER_… that is no setting, with the nearest
  * (or ""). */

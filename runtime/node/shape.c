@@ -4,8 +4,10 @@
 
 #include "base/json.h"
 #include "base/pack.h"
+#include "namespace/grant.h"
 #include "namespace/name.h"
 #include "namespace/pattern.h"
+#include "node/tokens.h"
 
 static ae_status check_store(ae_str text, ae_error *err) {
   bool sqlite = text.len > 7 && memcmp(text.ptr, "sqlite:", 7) == 0;
@@ -38,6 +40,68 @@ static ae_status check_log(ae_str text, ae_error *err) {
                       AE_FMT(text));
 }
 
+ae_status ae_token_name_check(ae_str text, ae_error *err) {
+  bool right = text.len > 0 && text.len <= 64;
+  for (size_t i = 0; i < text.len && right; i++) {
+    char c = text.ptr[i];
+    right = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+            (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  }
+  if (right) return AE_OK;
+  ae_error_set(err, AE_MALFORMED,
+               "a token's name is 1 to 64 of letters, "
+               "digits, '.', '_' and '-', not ");
+  ae_error_quote(err, text);
+  return AE_MALFORMED;
+}
+
+ae_status ae_right_check(ae_str text, ae_error *err) {
+  if (ae_right_of(text) != 0) return AE_OK;
+  ae_nearest near;
+  ae_nearest_init(&near, text);
+  ae_error_set(err, AE_MALFORMED, "there is no right ");
+  ae_error_quote(err, text);
+  for (unsigned right = 1; right <= AE_RIGHTS_ALL; right <<= 1)
+    ae_nearest_offer(&near, ae_str_of(ae_right_word((ae_right)right)));
+  ae_str best = ae_nearest_best(&near);
+  if (best.len > 0)
+    ae_error_add(err, "; did you mean %.*s?", AE_FMT(best));
+  else
+    ae_error_add(err, "; there are command, read, listen and admin");
+  return AE_MALFORMED;
+}
+
+static int hex(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool ae__token_hash(ae_str text, uint8_t out[AE_TOKEN_HASH]) {
+  static const size_t head = sizeof AE_TOKEN_HASHED - 1;
+  if (text.len != head + 2 * AE_TOKEN_HASH ||
+      memcmp(text.ptr, AE_TOKEN_HASHED, head) != 0)
+    return false;
+  for (size_t i = 0; i < AE_TOKEN_HASH; i++) {
+    int high = hex(text.ptr[head + 2 * i]);
+    int low = hex(text.ptr[head + 2 * i + 1]);
+    if (high < 0 || low < 0) return false;
+    out[i] = (uint8_t)(high << 4 | low);
+  }
+  return true;
+}
+
+/* Does not show it: it may be the token itself, put in the wrong place. */
+static ae_status check_hash(ae_str text, ae_error *err) {
+  uint8_t hash[AE_TOKEN_HASH];
+  if (ae__token_hash(text, hash)) return AE_OK;
+  return ae_error_set(err, AE_MALFORMED,
+                      "must be " AE_TOKEN_HASHED
+                      "HEX with 64 digits, as "
+                      "`aether token NAME` prints it");
+}
+
 static const ae__shape limits[] = {
     {.key = "handler_ms", .kind = AE__NUMBER, .max = 3600000},
     {.key = "memory_mb", .kind = AE__INTEGER, .min = 1, .max = 65536},
@@ -61,9 +125,11 @@ static const ae__shape one_namespace[] = {
     {.key = "", .kind = AE__RECORD, .fields = ae__namespace_fields}};
 static const ae__shape one_pattern[] = {
     {.key = "", .kind = AE__STRING, .check = ae_pattern_check}};
-static const ae__shape one_right[] = {{.key = "", .kind = AE__STRING}};
+static const ae__shape one_right[] = {
+    {.key = "", .kind = AE__STRING, .check = ae_right_check}};
 static const ae__shape token[] = {
-    {.key = "name", .kind = AE__STRING},
+    {.key = "name", .kind = AE__STRING, .check = ae_token_name_check},
+    {.key = "hash", .kind = AE__STRING, .check = check_hash, .secret = true},
     {.key = "namespaces", .kind = AE__LIST, .fields = one_pattern},
     {.key = "rights", .kind = AE__LIST, .fields = one_right},
     {0}};
@@ -98,7 +164,10 @@ const ae__shape ae__settings[] = {
     {.key = "log", .kind = AE__STRING, .check = check_log},
     {.key = "judge", .kind = AE__RECORD, .fields = judge},
     {.key = "tokens", .kind = AE__LIST, .fields = one_token},
-    {.key = "grants", .kind = AE__MAP, .fields = one_grant},
+    {.key = "grants",
+     .kind = AE__MAP,
+     .fields = one_grant,
+     .check = ae_token_name_check},
     {.key = "tls", .kind = AE__RECORD, .fields = tls},
     {.key = "nats", .kind = AE__RECORD, .fields = nats},
     {.key = "namespaces",

@@ -18,6 +18,10 @@
 
 typedef struct ae__auth ae__auth;
 
+/* A route's `right` where any token will do: the route itself shows only what
+ * the token's namespaces hold. */
+#define AE__RIGHT_ANY 256u
+
 /* `loopback`: all that is listened on is. AE_USAGE saying what to do: it is
  * not, and there are no tokens. Logs a warning for each token that may use
  * wildcards. `config` must outlive it, and it each exchange. */
