@@ -35,6 +35,7 @@ ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,
   ae_actors *actors = ae_zalloc(sizeof *actors);
   actors->loop = loop;
   actors->store = store;
+  actors->bus = options ? options->bus : NULL;
   actors->node = ae_str_of(options && options->node ? options->node : "");
   actors->queue_limit =
       options && options->queue_limit ? options->queue_limit : QUEUE_DEFAULT;

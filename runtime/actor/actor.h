@@ -1,5 +1,6 @@
 /* Live actors: what runs commands through aggregates and stores what they
- * decide. Appends first; whoever listens is told after it.
+ * decide. Appends first; whoever listens is told after it, in the order of an
+ * actor's versions, before the commands get their outcomes.
  *
  * A table holds the live actors under a cap; idle ones leave, those first that
  * were not used of late, and are rebuilt from snapshot and events when next
@@ -8,6 +9,7 @@
 #define AE_ACTOR_ACTOR_H
 
 #include "base/list.h"
+#include "bus/bus.h"
 #include "script/script.h"
 #include "store/store.h"
 
@@ -18,6 +20,8 @@ typedef struct ae_actors_options {
   const char *node;   /* name, for metadata; NULL: none */
   size_t queue_limit; /* commands waiting in all, 0: default; above it
                          AE_OVERLOADED */
+  ae_bus *bus;        /* told of what was stored; outlives the actors. NULL:
+                         none */
 } ae_actors_options;
 
 ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,

@@ -437,10 +437,21 @@ static void answer_item(ae__batch *batch, item *it, ae__stored *stored,
   ae_error_clear(&err);
 }
 
+/* Before the outcomes: who has one finds its events with every subscription
+ * that had room for them. */
+static void publish(const ae__batch *batch, uint64_t position) {
+  ae_bus *bus = batch->actor->type->realm->actors->bus;
+  if (!bus || batch->event_count == 0) return;
+  ae_ref ref = ae__actor_ref(batch->actor);
+  ae_bus_publish(bus, &ref, ae_buf_view(&batch->append.record),
+                 batch->event_count, position);
+}
+
 static void complete(ae__batch *batch, uint64_t position) {
   ae__actor *actor = batch->actor;
   ae_realm *realm = actor->type->realm;
   realm->batches++;
+  publish(batch, position);
   bool snapshot = false;
   if (batch->cut) {
     ae__actor_cool(actor);

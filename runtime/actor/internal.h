@@ -37,6 +37,7 @@ struct ae_realm {
 struct ae_actors {
   ae_loop *loop;
   ae_store *store;
+  ae_bus *bus; /* NULL: none */
   ae_str node;
   size_t queue_limit;
   ae_map realms; /* name → ae_realm */

@@ -41,7 +41,8 @@ typedef struct ae_subscription_options {
   const ae_grant *grant; /* whose it is; used during the call only */
   /* There is something to fetch after ae_subscription_next had said false (or
    * after the start). Never inside publish or subscribe; at most once until
-   * next says false again. It may close this subscription, or others. */
+   * next says false again. It may close this subscription, or others. NULL:
+   * the owner looks by itself. */
   void (*wake)(ae_subscription *subscription, void *data);
   void *data;
 } ae_subscription_options;

@@ -130,7 +130,7 @@ void ae__subscriptions_wake(ae_bus *bus) {
       continue;
     }
     it->phase = AE__AWAKE;
-    it->wake(it, it->data);
+    if (it->wake) it->wake(it, it->data);
   }
 }
 

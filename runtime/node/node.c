@@ -16,6 +16,7 @@ struct ae_node {
   room *rooms; /* one for each namespace of the config */
   size_t count;
   ae_store *store;
+  ae_bus *bus;
   ae_actors *actors;
   /* closing */
   void (*closed)(void *data);
@@ -103,7 +104,9 @@ ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
 }
 
 static void open_actors(ae_node *node) {
-  const ae_actors_options options = {.node = node->config->node};
+  node->bus = ae_bus_new(node->loop);
+  const ae_actors_options options = {.node = node->config->node,
+                                     .bus = node->bus};
   node->actors = ae_actors_new(node->loop, node->store, &options);
   for (size_t i = 0; i < node->count; i++) {
     const ae_namespace_config *ns = &node->config->namespaces[i];
@@ -115,6 +118,7 @@ static void open_actors(ae_node *node) {
 static void free_node(ae_node *node) {
   for (size_t i = 0; i < node->count; i++)
     ae_script_close(node->rooms[i].script);
+  ae_bus_free(node->bus);
   ae_free(node->rooms);
   ae_free(node);
 }
@@ -182,6 +186,10 @@ ae_store *ae_node_store(ae_node *node) {
 
 ae_actors *ae_node_actors(ae_node *node) {
   return node->actors;
+}
+
+ae_bus *ae_node_bus(ae_node *node) {
+  return node->bus;
 }
 
 ae_script *ae_node_script(ae_node *node, ae_str ns) {

@@ -34,6 +34,9 @@ const ae_config *ae_node_config(const ae_node *node);
 /* NULL where it was not asked for. */
 ae_store *ae_node_store(ae_node *node);
 ae_actors *ae_node_actors(ae_node *node); /* needs modules and store */
+/* What the actors store is published there; NULL without actors. Its
+ * subscriptions are closed before the node is. */
+ae_bus *ae_node_bus(ae_node *node);
 /* Of all namespaces. */
 size_t ae_node_module_count(ae_node *node);
 /* NULL: no such namespace. */
