@@ -1,28 +1,9 @@
-#include "node/node.h"
-
 #include <errno.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
-
-typedef struct room {
-  ae_str name;
-  ae_script *script;
-} room;
-
-struct ae_node {
-  ae_loop *loop;
-  const ae_config *config;
-  room *rooms; /* one for each namespace of the config */
-  size_t count;
-  ae_store *store;
-  ae_bus *bus;
-  ae_actors *actors;
-  /* closing */
-  void (*closed)(void *data);
-  void *closed_data;
-  ae_task task;
-};
+#include "node/internal.h"
 
 typedef struct listener {
   const ae_node_options *options;
@@ -39,11 +20,13 @@ static ae_status load_modules(ae_node *node, const ae_node_options *options,
                               ae_error *err) {
   const ae_config *config = options->config;
   ae_status result = ae_config_has_modules(config, err);
-  node->rooms = ae_zalloc(sizeof(room) * (config->namespace_count + 1));
+  node->rooms = ae_zalloc(sizeof(ae__room) * (config->namespace_count + 1));
   for (size_t i = 0; i < config->namespace_count; i++) {
     const ae_namespace_config *ns = &config->namespaces[i];
-    room *one = &node->rooms[node->count++];
+    ae__room *one = &node->rooms[node->count++];
     one->name = ae_str_of(ns->name);
+    one->config = ns;
+    one->loaded = ae_clock_now();
     listener to = {options, one->name};
     ae_script_options script = {.ns = one->name,
                                 .folder = ns->folder,
@@ -109,9 +92,10 @@ static void open_actors(ae_node *node) {
                                      .bus = node->bus};
   node->actors = ae_actors_new(node->loop, node->store, &options);
   for (size_t i = 0; i < node->count; i++) {
-    const ae_namespace_config *ns = &node->config->namespaces[i];
-    ae_actors_realm(node->actors, node->rooms[i].name, node->rooms[i].script,
-                    ns->live_actors, ae_str_of(ns->retry));
+    ae__room *room = &node->rooms[i];
+    const ae_namespace_config *ns = room->config;
+    room->realm = ae_actors_realm(node->actors, room->name, room->script,
+                                  ns->live_actors, ae_str_of(ns->retry));
   }
 }
 
@@ -120,6 +104,7 @@ static void free_node(ae_node *node) {
     ae_script_close(node->rooms[i].script);
   ae_bus_free(node->bus);
   ae_free(node->rooms);
+  ae_free(node->url);
   ae_free(node);
 }
 
@@ -128,6 +113,8 @@ ae_status ae_node_open(ae_loop *loop, const ae_node_options *options,
   ae_node *node = ae_zalloc(sizeof *node);
   node->loop = loop;
   node->config = options->config;
+  node->started = ae_clock_now();
+  node->started_mono = ae_clock_mono();
   ae_status status = AE_OK;
   if (options->modules) status = load_modules(node, options, err);
   if (status == AE_OK && options->store)
@@ -155,21 +142,32 @@ static void store_closed(void *data) {
 
 static void close_store(void *data) {
   ae_node *node = data;
+  node->actors = NULL;
   if (node->store)
     ae_store_close(node->store, store_closed, node);
   else
     finish_close(node);
 }
 
+static void close_actors(void *data) {
+  ae_node *node = data;
+  if (node->actors)
+    ae_actors_close(node->actors, close_store, node);
+  else
+    close_store(node);
+}
+
 static void close_later(ae_task *task) {
-  close_store(AE_CONTAINER(task, ae_node, task));
+  close_actors(AE_CONTAINER(task, ae_node, task));
 }
 
 void ae_node_close(ae_node *node, void (*cb)(void *data), void *data) {
   node->closed = cb;
   node->closed_data = data;
-  if (node->actors) {
-    ae_actors_close(node->actors, close_store, node);
+  node->draining = true;
+  if (node->pulse) {
+    ae_pulse_stop(node->pulse, close_actors, node);
+    node->pulse = NULL;
   } else {
     node->task.run = close_later;
     ae_loop_defer(node->loop, &node->task);
@@ -192,10 +190,20 @@ ae_bus *ae_node_bus(ae_node *node) {
   return node->bus;
 }
 
-ae_script *ae_node_script(ae_node *node, ae_str ns) {
+static const ae__room *room_of(const ae_node *node, ae_str ns) {
   for (size_t i = 0; i < node->count; i++)
-    if (ae_str_eq(node->rooms[i].name, ns)) return node->rooms[i].script;
+    if (ae_str_eq(node->rooms[i].name, ns)) return &node->rooms[i];
   return NULL;
+}
+
+ae_script *ae_node_script(ae_node *node, ae_str ns) {
+  const ae__room *room = room_of(node, ns);
+  return room ? room->script : NULL;
+}
+
+ae_realm *ae_node_realm(ae_node *node, ae_str ns) {
+  const ae__room *room = room_of(node, ns);
+  return room ? room->realm : NULL;
 }
 
 size_t ae_node_module_count(ae_node *node) {

@@ -21,9 +21,9 @@ typedef struct ae_pulse_options {
 
 typedef struct ae_pulse_counts {
   uint64_t beats;
-  uint64_t standstills;
-  double late_ms;    /* the last beat came so much later than due */
-  double longest_ms; /* any did */
+  uint64_t standstills; /* that are over */
+  double late_ms;       /* the last beat came so much later than due */
+  double longest_ms;    /* any did */
 } ae_pulse_counts;
 
 /* Does not keep the loop running. */

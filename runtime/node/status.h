@@ -10,23 +10,23 @@ typedef struct ae_status_read ae_status_read;
 /* The caller's memory, zeroed before use, kept until `cb`. */
 struct ae_status_read {
   /* Namespaces where it holds AE_RIGHT_ADMIN are shown, and nothing of others:
-   * figures of the whole store only with `all`. Kept until `cb` too. */
+   * figures of the whole store only where it holds it in all. Kept until `cb`
+   * too. */
   const ae_grant *grant;
   /* `document`: a msgpack map, until the return. Times are µs since 1970.
    *
    * node, version, pid, started, uptime_s, url (nil: nowhere), ready (bool),
    * draining (bool);
-   * store: url, promise, and with `all` commits, events, actors, snapshots,
-   *   bytes, position, file_bytes, unindexed, or error;
-   * pulse: beats, standstills, late_ms, longest_ms;
-   * wrong: list of code, message, facts and, where it concerns one, namespace;
-   * namespaces: name → folder, revision, loaded, memory_bytes, live_actors,
-   *   limits (memory_mb, live_actors, commands_per_s …, nil: none),
-   *   retention (days, bytes, nil: none),
-   *   modules: list of name, kind, file, and of aggregates commands, events,
-   *   types: name → the members of ae_type_counts,
-   *   bus: published, delivered, dropped, subscriptions,
-   *   store: commits, events, actors, snapshots, bytes, position, or error. */
+   * store: url, promise, and of the whole store commits, events, actors,
+   * snapshots, bytes, position, file_bytes, unindexed, or error; pulse: beats,
+   * standstills, late_ms, longest_ms; wrong: list of code, message, facts and,
+   * where it concerns one, namespace; namespaces: name → folder, revision,
+   * loaded, memory_bytes, live_actors, limits (memory_mb, live_actors,
+   * commands_per_s …, nil: none), retention (days, bytes, nil: none), modules:
+   * list of name, kind, file, and of aggregates commands, events, types: name →
+   * the members of ae_type_counts, bus: published, delivered, dropped,
+   * subscriptions, store: commits, events, actors, snapshots, bytes, position,
+   * or error. */
   void (*cb)(ae_status_read *read, ae_str document);
   void *data;
   void *impl; /* private */

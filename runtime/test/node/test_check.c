@@ -1,117 +1,18 @@
 /* History through modules, where it is whole and where it begins at a base. */
 #include "node/check.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
 #include "base/clock.h"
 #include "base/json.h"
-#include "base/mem.h"
 #include "node/history.h"
-
-static const char module[] =
-    "local event = require(\"aether.event\")\n"
-    "return {\n"
-    "  initial = { sum = 0 },\n"
-    "  snapshot = { version = 1, every = 1000 },\n"
-    "  decide = { add = function(_, add)\n"
-    "    return event(\"Added\", { n = add.n })\n"
-    "  end },\n"
-    "  evolve = { Added = function(state, added)\n"
-    "    state.sum = state.sum + added.n\n"
-    "  end },\n"
-    "}\n";
-
-typedef struct world {
-  char folder[32];
-  ae_config config;
-  ae_loop loop;
-  ae_node *node;
-} world;
-
-static void path_in(const world *w, const char *name, char out[64]) {
-  snprintf(out, 64, "%s%s", w->folder, name);
-}
-
-static int set_up(void **state) {
-  world *w = ae_zalloc(sizeof *w);
-  char path[64];
-  ae_error err = {0};
-  snprintf(w->folder, sizeof w->folder, "/tmp/test_check.XXXXXX");
-  assert_non_null(mkdtemp(w->folder));
-  path_in(w, "/cell", path);
-  assert_int_equal(mkdir(path, 0700), 0);
-  path_in(w, "/cell/counter.lua", path);
-  FILE *file = fopen(path, "w");
-  assert_non_null(file);
-  assert_true(fputs(module, file) >= 0);
-  assert_int_equal(fclose(file), 0);
-  const ae_config_flag flags[] = {{"store", "memory"}, {0}};
-  assert_int_equal(ae_config_load(w->folder, flags, &w->config, &err), AE_OK);
-  assert_int_equal(ae_loop_init(&w->loop, &err), AE_OK);
-  const ae_node_options options = {.config = &w->config,
-                                   .modules = true,
-                                   .store = true,
-                                   .mode = AE_STORE_WRITE};
-  ae_status status = ae_node_open(&w->loop, &options, &w->node, &err);
-  if (status != AE_OK) fail_msg("%s", ae_error_text(&err));
-  *state = w;
-  return 0;
-}
-
-static void closed(void *data) {
-  *(bool *)data = true;
-}
-
-static int tear_down(void **state) {
-  world *w = *state;
-  bool is_closed = false;
-  char path[64];
-  ae_node_close(w->node, closed, &is_closed);
-  ae_loop_run(&w->loop);
-  assert_true(is_closed);
-  ae_loop_clear(&w->loop);
-  ae_config_clear(&w->config);
-  path_in(w, "/cell/counter.lua", path);
-  unlink(path);
-  path_in(w, "/cell", path);
-  rmdir(path);
-  rmdir(w->folder);
-  ae_free(w);
-  return 0;
-}
+#include "node/world.h"
 
 static ae_ref ref_of(const char *id) {
   return (ae_ref){AE_STR("cell"), AE_STR("counter"), ae_str_of(id)};
 }
 
-static void on_outcome(ae_command *command, ae_outcome *outcome) {
-  *(ae_status *)command->context = outcome->status;
-}
-
 /* One commit of one event. */
 static void add(world *w, const char *id, int n) {
-  ae_buf data = {0};
-  ae_status status = AE_CANCELED;
-  ae_pack_map(&data, 1);
-  ae_pack_cstr(&data, "n");
-  ae_pack_int(&data, n);
-  ae_command command = {.ref = ref_of(id),
-                        .name = AE_STR("add"),
-                        .data = ae_buf_view(&data),
-                        .cb = on_outcome,
-                        .context = &status};
-  ae_actors_submit(ae_node_actors(w->node), &command);
-  ae_loop_run(&w->loop);
-  assert_int_equal(status, AE_OK);
-  ae_buf_clear(&data);
+  assert_int_equal(world_add(w, "cell", id, n), AE_OK);
 }
 
 static void on_write(ae_write *write, ae_status status, const ae_error *err) {
@@ -222,6 +123,11 @@ static ae_check_counts run_check(world *w, seen *s) {
 
 /* -- tests -- */
 
+static int set_up(void **state) {
+  *state = world_new("memory");
+  return 0;
+}
+
 static void an_empty_store_is_right(void **state) {
   seen s = {0};
   ae_check_counts counts = run_check(*state, &s);
@@ -302,7 +208,8 @@ static void a_check_can_be_stopped(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) \
+  cmocka_unit_test_setup_teardown(name, set_up, world_tear_down)
   const struct CMUnitTest tests[] = {
       TEST(an_empty_store_is_right),
       TEST(each_event_shows_before_and_after),
