@@ -72,6 +72,7 @@ struct ae_command {
   ae_list id_link;           /* among its actor's commands with an id */
   struct ae_command *joined; /* the same id, waiting for this one's outcome */
   uint64_t digest;           /* with an id: of name and data */
+  uint64_t submitted;        /* ae_loop_time */
   uint64_t started;          /* ns, monotonic, at its first conflict */
   uint32_t attempt;          /* conflicts so far */
   uint8_t marks;
@@ -93,9 +94,16 @@ struct ae_state_read {
 /* Never fails at once. Beyond the latest version: AE_NOT_FOUND. */
 void ae_actors_state(ae_actors *actors, ae_state_read *read);
 
+/* Upper bounds in ns, rising, of what commands took from submit to outcome. */
+#define AE_TOOK 18
+extern const uint64_t ae_took_bounds[AE_TOOK];
+
 typedef struct ae_type_counts {
   uint64_t commands, accepted, rejected, conflicts, retries, failed, events;
   uint64_t loaded, evicted, snapshots;
+  uint64_t took_ns;           /* all commands together */
+  uint64_t took[AE_TOOK + 1]; /* commands at or below each bound and above the
+                                 one before; the last: above all */
 } ae_type_counts;
 /* Calls `each` for every aggregate that was used. */
 void ae_actors_counts(ae_actors *actors,

@@ -227,6 +227,7 @@ void ae__flush(ae_actors *actors) {
   }
   actors->now = 0;
   ae_store_uncork(actors->store);
+  ae_loop_time_passed(actors->loop);
   actors->flushing =
       !ae_list_empty(&actors->dirty) || !ae_list_empty(&actors->incoming);
   if (actors->flushing) ae_loop_defer(actors->loop, &actors->flush);
@@ -238,6 +239,7 @@ void ae_actors_submit(ae_actors *actors, ae_command *command) {
   command->digest = 0;
   command->attempt = 0;
   command->marks = actors->waiting >= actors->queue_limit ? AE__REFUSED : 0;
+  command->submitted = ae_loop_time(actors->loop);
   actors->waiting++;
   ae__hold(actors);
   ae_list_push(&actors->incoming, &command->link);

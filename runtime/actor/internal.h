@@ -11,6 +11,9 @@ typedef struct ae__actor ae__actor;
 typedef struct ae__batch ae__batch;
 typedef struct ae__loader ae__loader;
 
+/* The place in ae_type_counts.took of a duration. */
+unsigned ae__took(uint64_t ns);
+
 /* An aggregate of a realm, with its live actors. */
 typedef struct ae__type {
   ae_realm *realm;

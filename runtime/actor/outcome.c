@@ -14,8 +14,12 @@ void ae__release(ae_actors *actors) {
   ae_loop_defer(actors->loop, &actors->close);
 }
 
-static void count(ae__type *type, const ae_outcome *outcome) {
+static void count(ae__type *type, const ae_command *command,
+                  const ae_outcome *outcome) {
   ae_type_counts *counts = &type->counts;
+  uint64_t took = ae_loop_time(type->realm->actors->loop) - command->submitted;
+  counts->took_ns += took;
+  counts->took[ae__took(took)]++;
   counts->commands++;
   if (outcome->status == AE_OK)
     counts->accepted++;
@@ -31,7 +35,7 @@ void ae__answer(ae_actors *actors, ae__type *type, ae_command *command,
   ae_list_remove(&command->id_link);
   while (command) {
     ae_command *next = command->joined;
-    if (type) count(type, outcome);
+    if (type) count(type, command, outcome);
     actors->waiting--;
     outcome->given = 0;
     command->cb(command, outcome);

@@ -1,5 +1,6 @@
 #include "loop/loop.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 /* The handles are unreferenced: they keep no loop alive by themselves. `wake`
@@ -46,8 +47,18 @@ static void on_idle(uv_idle_t *idle) {
   (void)idle;
 }
 
+void ae__loop_stamp(ae_loop *loop) {
+  loop->stamp = ae_clock_mono();
+  loop->stamped = 16;
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+  ae_loop_time_passed(AE_CONTAINER(prepare, ae_loop, prepare));
+}
+
 static void on_check(uv_check_t *check) {
   ae_loop *loop = AE_CONTAINER(check, ae_loop, check);
+  ae_loop_time_passed(loop);
   if (loop->deferred_first) run_deferred(loop);
 }
 
@@ -63,6 +74,9 @@ ae_status ae_loop_init(ae_loop *loop, ae_error *err) {
   uv_check_init(&loop->uv, &loop->check);
   uv_check_start(&loop->check, on_check);
   uv_unref((uv_handle_t *)&loop->check);
+  uv_prepare_init(&loop->uv, &loop->prepare);
+  uv_prepare_start(&loop->prepare, on_prepare);
+  uv_unref((uv_handle_t *)&loop->prepare);
   return AE_OK;
 
 no_wake:
@@ -83,6 +97,7 @@ void ae_loop_clear(ae_loop *loop) {
   uv_close((uv_handle_t *)&loop->wake, NULL);
   uv_close((uv_handle_t *)&loop->idle, NULL);
   uv_close((uv_handle_t *)&loop->check, NULL);
+  uv_close((uv_handle_t *)&loop->prepare, NULL);
   /* Twice: the callbacks of others' uv_close may come in this turn too. */
   uv_run(&loop->uv, UV_RUN_NOWAIT);
   uv_run(&loop->uv, UV_RUN_NOWAIT);

@@ -297,5 +297,8 @@ static void on_counts(void *data, ae_str ns, ae_str type,
 ae_type_counts counts_of(world *w, const char *type) {
   wanted found = {.type = type};
   ae_actors_counts(w->actors, on_counts, &found);
+  uint64_t took = 0;
+  for (size_t i = 0; i <= AE_TOOK; i++) took += found.counts.took[i];
+  assert_int_equal(took, found.counts.commands);
   return found.counts;
 }

@@ -226,6 +226,49 @@ static void posts_of_each_thread_keep_their_order(void **state) {
   }
 }
 
+#define NAP_MS 20
+
+typedef struct nap {
+  uv_timer_t timer;
+  ae_task task;
+  ae_loop *loop;
+  uint64_t before, after;
+} nap;
+
+static void wake_up(uv_timer_t *timer) {
+  nap *n = AE_CONTAINER(timer, nap, timer);
+  n->after = ae_loop_time(n->loop);
+  uv_close((uv_handle_t *)timer, NULL);
+}
+
+static void lie_down(ae_task *task) {
+  nap *n = AE_CONTAINER(task, nap, task);
+  uv_update_time(&n->loop->uv);
+  uv_timer_init(&n->loop->uv, &n->timer);
+  uv_timer_start(&n->timer, wake_up, NAP_MS, 0);
+  n->before = ae_loop_time(n->loop);
+}
+
+static void time_passes_while_the_loop_sleeps(void **state) {
+  nap n = {.task.run = lie_down, .loop = *state};
+  ae_loop_defer(n.loop, &n.task);
+  ae_loop_run(n.loop);
+  /* libuv's own clock has whole ms. */
+  assert_true(n.after - n.before >= (NAP_MS - 2) * UINT64_C(1000000));
+}
+
+static void time_stands_for_a_few_calls_and_never_goes_back(void **state) {
+  ae_loop *loop = *state;
+  uint64_t first = ae_loop_time(loop), last = first;
+  unsigned same = 1;
+  for (; (last = ae_loop_time(loop)) == first; same++)
+    if (same > 1000) fail_msg("it stands still");
+  assert_int_equal(same, 16);
+  assert_true(last > first);
+  ae_loop_time_passed(loop);
+  assert_true(ae_loop_time(loop) > last);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test_setup_teardown(an_empty_loop_ends_at_once, setup,
@@ -238,6 +281,10 @@ int main(void) {
                                       setup, teardown),
       cmocka_unit_test_setup_teardown(posted_from_the_loop_runs_too, setup,
                                       teardown),
+      cmocka_unit_test_setup_teardown(time_passes_while_the_loop_sleeps, setup,
+                                      teardown),
+      cmocka_unit_test_setup_teardown(
+          time_stands_for_a_few_calls_and_never_goes_back, setup, teardown),
       cmocka_unit_test(closing_runs_what_is_left),
       cmocka_unit_test_setup_teardown(posts_of_each_thread_keep_their_order,
                                       setup, teardown),
