@@ -1,0 +1,203 @@
+#include "door/http/http.h"
+
+#include <time.h>
+
+#include "base/mem.h"
+#include "base/pack.h"
+#include "door/http/server.h"
+#include "door/http/tls.h"
+
+static const ae__http_limits defaults = {.header = 16384,
+                                         .body = 8u << 20,
+                                         .line = 8u << 20,
+                                         .connections = 4096,
+                                         .header_ms = 10000,
+                                         .body_ms = 60000,
+                                         .idle_ms = 75000,
+                                         .send_ms = 30000,
+                                         .bodies = 256u << 20};
+
+#define TICK_MS 500
+
+static void fill_limits(ae__http *http, const ae__http_limits *given) {
+  ae__http_limits *limits = &http->limits;
+  *limits = *given;
+#define DEFAULT(member) \
+  if (limits->member == 0) limits->member = defaults.member
+  DEFAULT(header);
+  DEFAULT(body);
+  DEFAULT(line);
+  DEFAULT(connections);
+  DEFAULT(header_ms);
+  DEFAULT(body_ms);
+  DEFAULT(idle_ms);
+  DEFAULT(send_ms);
+  DEFAULT(bodies);
+#undef DEFAULT
+  unsigned least = TICK_MS * 4;
+  const unsigned waits[] = {limits->header_ms, limits->body_ms, limits->idle_ms,
+                            limits->send_ms};
+  for (size_t i = 0; i < sizeof waits / sizeof *waits; i++)
+    if (waits[i] < least) least = waits[i];
+  http->tick_ms = least / 4 + 1;
+}
+
+static void run_turn(ae_task *task) {
+  ae__http *http = AE_CONTAINER(task, ae__http, turn);
+  http->turning = false;
+  ae__connection_run(http);
+  ae__http_let_go(http);
+}
+
+void ae__http_init(ae__http *http, const ae__http_options *options) {
+  memset(http, 0, sizeof *http);
+  http->loop = options->loop;
+  http->node = options->node;
+  http->routes = options->routes ? options->routes : ae__routes_all;
+  fill_limits(http, &options->limits);
+  ae_list_init(&http->connections);
+  ae_list_init(&http->marks);
+  ae_list_init(&http->spares);
+  ae__deadline_init(http);
+  http->turn.run = run_turn;
+  http->read_bytes = ae_alloc(AE__READ_BYTES);
+}
+
+void ae__http_clear(ae__http *http) {
+  AE_ASSERT(ae_list_empty(&http->connections));
+  for (ae_list *link; (link = ae_list_shift(&http->spares));) {
+    ae__request *r = AE_CONTAINER(link, ae__request, link);
+    ae__request_clear(r);
+    ae_free(r);
+  }
+  ae__auth_free(http->auth);
+  ae__tls_free(http->tls);
+  ae_buf_clear(&http->nowhere);
+  ae_free(http->read_bytes);
+  ae_free(http->url);
+}
+
+void ae__http_date(ae__http *http) {
+  time_t now = time(NULL);
+  if (now == http->date_at) return;
+  static const char days[] = "SunMonTueWedThuFriSat";
+  static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  struct tm utc;
+  gmtime_r(&now, &utc);
+  /* Not strftime's names: those follow the locale. */
+  snprintf(http->date, sizeof http->date,
+           "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT", days + 3 * utc.tm_wday,
+           utc.tm_mday, months + 3 * utc.tm_mon, utc.tm_year + 1900,
+           utc.tm_hour, utc.tm_min, utc.tm_sec);
+  http->date_at = now;
+}
+
+/* -- opening -- */
+
+/* A setting's text; NULL: not set. The caller frees. */
+static char *setting(const ae_config *config, const char *key) {
+  for (size_t i = 0; i < config->setting_count; i++) {
+    if (strcmp(config->settings[i].key, key) != 0) continue;
+    ae_unpack cursor = ae_unpack_of(ae_buf_view(&config->settings[i].value));
+    ae_str text;
+    if (!ae_unpack_str(&cursor, &text)) return NULL;
+    char *copy = ae_alloc(text.len + 1);
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = 0;
+    return copy;
+  }
+  return NULL;
+}
+
+static ae_status open_tls(ae__http *http, const ae_config *config,
+                          ae_error *err) {
+  char *certificate = setting(config, "tls.certificate");
+  char *key = setting(config, "tls.key");
+  char *ca = setting(config, "tls.ca");
+  ae_status status = AE_OK;
+  if (certificate && key)
+    status = ae__tls_new(certificate, key, ca, &http->tls, err);
+  else if (certificate || key || ca)
+    status = ae_error_set(err, AE_USAGE,
+                          "tls needs a certificate and its key, and has no "
+                          "%s; set tls = { certificate = \"FILE\", key = "
+                          "\"FILE\" }",
+                          certificate ? "key" : "certificate");
+  ae_free(certificate);
+  ae_free(key);
+  ae_free(ca);
+  return status;
+}
+
+static ae_status open_all(ae__http *http, const ae_config *config,
+                          const char *listen, ae_error *err) {
+  struct sockaddr_storage address;
+  const struct sockaddr *generic = (const struct sockaddr *)&address;
+  ae_status status = ae__tcp_resolve(listen, &address, err);
+  if (status == AE_OK)
+    status = ae__auth_new(config, ae__auth_loopback(generic), &http->auth, err);
+  if (status == AE_OK) status = open_tls(http, config, err);
+  if (status == AE_OK) status = ae__tcp_listen(http, listen, &address, err);
+  if (status == AE_OK && !http->tls && !ae__auth_loopback(generic))
+    ae_log(AE_LOG_WARN,
+           "tokens and data cross the network unencrypted; set tls, or put a "
+           "proxy that does it in front",
+           "listen", listen, NULL);
+  return status;
+}
+
+ae_status ae__http_open(const ae__http_options *options, ae__http **out,
+                        ae_error *err) {
+  const ae_config *config = ae_node_config(options->node);
+  ae__http *http = ae_alloc(sizeof *http);
+  ae__http_init(http, options);
+  ae_status status = open_all(http, config, config->listen, err);
+  *out = http;
+  if (status == AE_OK) return AE_OK;
+  *out = NULL;
+  ae__http_close(http, NULL, NULL);
+  return status;
+}
+
+const char *ae__http_url(const ae__http *http) {
+  return http->url;
+}
+
+void ae__http_count(const ae__http *http, ae__http_counts *out) {
+  *out = http->counts;
+}
+
+/* -- closing -- */
+
+void ae__http_drain(ae__http *http) {
+  if (http->draining) return;
+  http->draining = true;
+  ae__tcp_stop_listening(http);
+  for (ae_list *at = http->connections.next; at != &http->connections;
+       at = at->next)
+    ae__connection_drain(AE_CONTAINER(at, ae__connection, link));
+}
+
+void ae__http_let_go(ae__http *http) {
+  if (!http->closing || http->turning || !ae__tcp_gone(http)) return;
+  void (*cb)(void *) = http->closed;
+  void *data = http->closed_data;
+  ae__http_clear(http);
+  ae__tcp_free(http);
+  ae_free(http);
+  if (cb) cb(data);
+}
+
+void ae__http_close(ae__http *http, void (*cb)(void *data), void *data) {
+  http->closing = http->draining = true;
+  http->closed = cb;
+  http->closed_data = data;
+  ae__tcp_close(http);
+  while (!ae_list_empty(&http->connections))
+    ae__connection_cut(
+        AE_CONTAINER(http->connections.next, ae__connection, link));
+  /* Nothing was ever opened: the turn is what comes back later. */
+  if (http->turning) return;
+  http->turning = true;
+  ae_loop_defer(http->loop, &http->turn);
+}
