@@ -588,6 +588,34 @@ describe("aether bench #node", function()
     assert.equal("nothing", runs[1].durable)
   end)
 
+  it("measures the bus, and counts what it drops to the event", function()
+    local runs = bench({ "bus", "--seconds", "0.2", "--actors", "50",
+      "--in-flight", "256" })
+    assert.equal(5, #runs)
+    for index, subscribers in ipairs({ 10, 1, 0, 1, 2 }) do
+      assert.equal(subscribers, runs[index].params.subscribers)
+    end
+    for index = 1, 2 do
+      assert.equal("deliveries", runs[index].name)
+      assert.equal(runs[index].operations, runs[index].delivered)
+      assert.equal(0, runs[index].dropped)
+      assert.equal("nothing", runs[index].durable)
+    end
+    for index = 3, 5 do
+      assert.equal("memory", runs[index].params.store)
+      assert.equal(256, runs[index].params.in_flight)
+    end
+    assert.equal("publish", runs[3].name)
+    assert.equal(0, runs[3].delivered)
+    -- The one that reads misses nothing; the other keeps a hundred each time.
+    assert.equal(runs[4].operations, runs[4].delivered)
+    assert.equal(0, runs[4].dropped)
+    assert.equal(runs[5].operations, runs[5].delivered)
+    assert(runs[5].dropped < runs[5].operations)
+    assert.is_number(runs[4].ratio)
+    assert.is_number(runs[5].ratio)
+  end)
+
   it("keeps a file that a person names, and touches none that is there", function()
     local file = folder .. "/bench.db"
     bench({ "replay", "--seconds", "0.01", "--actors", "2", "--store",

@@ -117,6 +117,7 @@ void ae_bus_free(ae_bus *bus) {
   ae__topic *topic;
   while ((topic = ae_map_next(&bus->topics, &at))) topic_free(bus, topic);
   ae_map_clear(&bus->topics);
+  ae__notices_free(bus);
   if (bus->waker->deferred)
     bus->waker->bus = NULL; /* it frees itself */
   else
@@ -135,6 +136,7 @@ void ae_bus_publish(ae_bus *bus, const ae_ref *ref, ae_str record,
   topic->published += event_count;
   if (topic->count == 0) return;
   ae__news news; /* its large rest is filled where a filter asks */
+  news.bus = bus;
   news.topic = topic;
   news.ref = ref;
   news.record = record;

@@ -18,6 +18,7 @@ typedef struct ae__topic {
 } ae__topic;
 
 typedef struct ae__waker ae__waker;
+typedef struct ae__notice ae__notice;
 
 struct ae_bus {
   ae_map topics;     /* name → ae__topic */
@@ -25,22 +26,27 @@ struct ae_bus {
   ae_list wild;      /* subscriptions with wildcards, ae_subscription.link */
   ae_list waking;    /* ae_subscription.waking, oldest first */
   size_t subscriptions;
+  ae__notice *spare; /* for the next records */
+  unsigned spares;
   ae__waker *waker;
 };
 
 /* -- notice.c: a published record, held by those who took some of it -- */
-typedef struct ae__notice {
+struct ae__notice {
+  ae_bus *bus;
+  ae__topic *topic;
+  ae__notice *next; /* in bus->spare */
   uint32_t holders;
   bool decoded;
-  ae__topic *topic;
   uint64_t position;
+  size_t len, room; /* of `bytes` */
   ae_commit commit; /* once it is decoded: slices of `bytes` */
-  size_t len;
   char bytes[];
-} ae__notice;
+};
 
 /* A record on its way to its listeners. */
 typedef struct ae__news {
+  ae_bus *bus;
   ae__topic *topic;
   const ae_ref *ref;
   ae_str record;
@@ -54,8 +60,9 @@ typedef struct ae__news {
 /* Held once more. */
 ae__notice *ae__notice_take(ae__news *news);
 void ae__notice_release(ae__notice *notice);
-const ae_commit *ae__news_commit(ae__news *news);
-const ae_commit *ae__notice_commit(ae__notice *notice);
+void ae__notices_free(ae_bus *bus); /* the spare ones */
+void ae__notice_walk(ae__notice *notice, ae_commit_cursor *cursor);
+void ae__news_walk(ae__news *news, ae_commit_cursor *cursor);
 
 /* -- filter.c: which events of a namespace -- */
 typedef struct ae__part {

@@ -2,19 +2,41 @@
  * decoded when the first one looks into it. */
 #include "bus/internal.h"
 
-static void move(ae_str *slice, const char *from, const char *to) {
-  if (slice->ptr) slice->ptr = to + (slice->ptr - from);
+/* Most records are small and held for a moment: what they are copied to is
+ * used again. */
+#define SPARE_ROOM 512u
+#define SPARES 256u
+
+static ae__notice *notice_make(ae_bus *bus, size_t len) {
+  size_t room = len > SPARE_ROOM ? len : SPARE_ROOM;
+  ae__notice *notice = bus->spare;
+  if (room == SPARE_ROOM && notice) {
+    bus->spare = notice->next;
+    bus->spares--;
+    return notice;
+  }
+  notice = ae_alloc(sizeof *notice + room);
+  notice->room = room;
+  return notice;
 }
 
-/* The slices of a commit that was decoded in the record, in the copy. */
-static void move_commit(ae_commit *commit, const char *from, const char *to) {
-  move(&commit->ref.ns, from, to);
-  move(&commit->ref.type, from, to);
-  move(&commit->ref.id, from, to);
-  move(&commit->module_revision, from, to);
-  move(&commit->node, from, to);
-  move(&commit->commands, from, to);
-  move(&commit->events, from, to);
+static void notice_drop(ae__notice *notice) {
+  ae_bus *bus = notice->bus;
+  if (notice->room > SPARE_ROOM || bus->spares == SPARES) {
+    ae_free(notice);
+    return;
+  }
+  notice->next = bus->spare;
+  bus->spare = notice;
+  bus->spares++;
+}
+
+void ae__notices_free(ae_bus *bus) {
+  while (bus->spare) {
+    ae__notice *notice = bus->spare;
+    bus->spare = notice->next;
+    ae_free(notice);
+  }
 }
 
 ae__notice *ae__notice_take(ae__news *news) {
@@ -23,44 +45,35 @@ ae__notice *ae__notice_take(ae__news *news) {
     notice->holders++;
     return notice;
   }
-  ae_str record = news->record;
-  notice = ae_alloc(sizeof *notice + record.len);
-  notice->holders = 1;
+  notice = notice_make(news->bus, news->record.len);
+  notice->bus = news->bus;
   notice->topic = news->topic;
+  notice->holders = 1;
+  notice->decoded = false;
   notice->position = news->position;
-  notice->len = record.len;
-  memcpy(notice->bytes, record.ptr, record.len);
-  notice->decoded = news->decoded;
-  if (news->decoded) {
-    notice->commit = news->commit;
-    move_commit(&notice->commit, record.ptr, notice->bytes);
-  }
+  notice->len = news->record.len;
+  memcpy(notice->bytes, news->record.ptr, notice->len);
   news->notice = notice;
   return notice;
 }
 
 void ae__notice_release(ae__notice *notice) {
-  if (notice && --notice->holders == 0) ae_free(notice);
+  if (notice && --notice->holders == 0) notice_drop(notice);
 }
 
-static void decode(ae_str record, ae_commit *commit) {
-  ae_error err = {0};
-  if (ae_commit_decode(record, commit, &err) != AE_OK)
-    ae_assert_failed(ae_error_text(&err), __FILE__, __LINE__);
-  ae_error_clear(&err);
-}
-
-const ae_commit *ae__news_commit(ae__news *news) {
-  if (!news->decoded && news->notice && news->notice->decoded)
-    return &news->notice->commit;
-  if (!news->decoded) decode(news->record, &news->commit);
-  news->decoded = true;
-  return &news->commit;
-}
-
-const ae_commit *ae__notice_commit(ae__notice *notice) {
-  if (!notice->decoded)
-    decode((ae_str){notice->bytes, notice->len}, &notice->commit);
+void ae__notice_walk(ae__notice *notice, ae_commit_cursor *cursor) {
+  if (notice->decoded)
+    ae_commit_walk(cursor, &notice->commit, notice->position);
+  else
+    ae_commit_trust(cursor, &notice->commit,
+                    (ae_str){notice->bytes, notice->len}, notice->position);
   notice->decoded = true;
-  return &notice->commit;
+}
+
+void ae__news_walk(ae__news *news, ae_commit_cursor *cursor) {
+  if (news->decoded)
+    ae_commit_walk(cursor, &news->commit, news->position);
+  else
+    ae_commit_trust(cursor, &news->commit, news->record, news->position);
+  news->decoded = true;
 }

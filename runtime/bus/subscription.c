@@ -56,7 +56,7 @@ static void take(ae_subscription *it, ae__news *news, uint32_t events) {
 static uint32_t matching(const ae_subscription *it, ae__news *news) {
   if (it->filter.type_count == 0) return news->event_count;
   ae_commit_cursor cursor;
-  ae_commit_walk(&cursor, ae__news_commit(news), news->position);
+  ae__news_walk(news, &cursor);
   ae_event event;
   uint32_t count = 0;
   while (ae_commit_next(&cursor, &event))
@@ -101,8 +101,7 @@ bool ae_subscription_next(ae_subscription *it, ae_event *event) {
   }
   ae__held *first = at(it, 0);
   if (!it->walking) {
-    ae_commit_walk(&it->cursor, ae__notice_commit(first->notice),
-                   first->notice->position);
+    ae__notice_walk(first->notice, &it->cursor);
     it->walking = true;
   }
   do {

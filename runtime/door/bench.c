@@ -21,15 +21,23 @@ static void print_json(const ae_bench_run *run) {
   if (run->store) printf("\"store\":\"%s\",", run->store);
   if (run->actors > 0)
     printf("\"actors\":%llu,", (unsigned long long)run->actors);
+  if (run->listened)
+    printf("\"subscribers\":%llu%s", (unsigned long long)run->subscribers,
+           run->in_flight > 0 ? "," : "");
+  if (run->in_flight > 0)
+    printf("\"in_flight\":%llu", (unsigned long long)run->in_flight);
   printf(
-      "\"in_flight\":%llu},\"operations\":%llu,\"seconds\":%.3f,"
+      "},\"operations\":%llu,\"seconds\":%.3f,"
       "\"rate\":%.0f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"cores\":%.2f,"
       "\"durable\":\"%s\"",
-      (unsigned long long)run->in_flight, (unsigned long long)run->operations,
-      run->seconds, rate_of(run), run->p50_us, run->p99_us, run->cores,
-      run->durable);
+      (unsigned long long)run->operations, run->seconds, rate_of(run),
+      run->p50_us, run->p99_us, run->cores, run->durable);
   if (run->actor_bytes > 0)
     printf(",\"actor_bytes\":%llu", (unsigned long long)run->actor_bytes);
+  if (run->listened)
+    printf(",\"delivered\":%llu,\"dropped\":%llu",
+           (unsigned long long)run->delivered,
+           (unsigned long long)run->dropped);
   if (run->ratio > 0) printf(",\"ratio\":%.3f", run->ratio);
   printf("}\n");
 }
@@ -50,11 +58,18 @@ static void print_text(benching *b, const ae_bench_run *run) {
     printf("%s%s%s: %s.\n%s\n", ae__color(stdout, AE__BOLD), run->name,
            ae__color(stdout, AE__PLAIN), run->what, durable_text(run->durable));
   b->last = run->what;
-  printf("  %s in flight", ae__count(run->in_flight));
+  printf("  ");
+  if (run->listened)
+    printf("%s subscriber%s%s", ae__count(run->subscribers),
+           run->subscribers == 1 ? "" : "s", run->in_flight > 0 ? ", " : "");
+  if (run->in_flight > 0) printf("%s in flight", ae__count(run->in_flight));
   if (run->actors > 0) printf(" over %s actors", ae__count(run->actors));
   printf(": %s %s/s, p50 %.1f µs, p99 %.1f µs, %.2f cores (%s in %.1f s)\n",
          ae__count((uint64_t)rate_of(run)), run->unit, run->p50_us, run->p99_us,
          run->cores, ae__count(run->operations), run->seconds);
+  if (run->listened && run->subscribers > 0)
+    printf("  %s events delivered, %s dropped\n", ae__count(run->delivered),
+           ae__count(run->dropped));
   if (run->actor_bytes > 0 && !b->said_bytes)
     printf("  an idle live account takes %s bytes, store and script together\n",
            ae__count(run->actor_bytes));
@@ -85,6 +100,46 @@ static ae_status read_seconds(const ae__args *args, double *out,
                       text);
 }
 
+/* The benchmarks, and the flags that each of them reads besides --seconds. */
+static const struct bench {
+  const char *name;
+  ae_status (*run)(const ae_bench_options *options, ae_bench_report report,
+                   void *data, ae_error *err);
+  bool in_flight, actors;
+  const char *store; /* unless it is given; NULL: it has none */
+} benches[] = {
+    {"commands", ae_bench_commands, true, true, "sqlite"},
+    {"replay", ae_bench_replay, false, true, "sqlite"},
+    {"limit", ae_bench_limit, false, true, NULL},
+    {"bus", ae_bench_bus, true, true, "memory"},
+};
+#define BENCHES (sizeof benches / sizeof *benches)
+
+static ae_status find(const char *name, const struct bench **out,
+                      ae_error *err) {
+  ae_nearest near;
+  ae_nearest_init(&near, ae_str_of(name));
+  for (size_t i = 0; i < BENCHES; i++) {
+    *out = &benches[i];
+    if (strcmp(name, benches[i].name) == 0) return AE_OK;
+    ae_nearest_offer(&near, ae_str_of(benches[i].name));
+  }
+  ae_error_set(err, AE_USAGE, "there is no benchmark %s; ", name);
+  ae_str best = ae_nearest_best(&near);
+  if (best.len) {
+    ae_error_add(err, "did you mean %.*s?", AE_FMT(best));
+    return AE_USAGE;
+  }
+  ae_error_add(err, "there are");
+  for (size_t i = 0; i < BENCHES; i++)
+    ae_error_add(err, "%s %s",
+                 i == 0             ? ""
+                 : i == BENCHES - 1 ? " and"
+                                    : ",",
+                 benches[i].name);
+  return AE_USAGE;
+}
+
 /* A flag that this benchmark would leave unread is a mistake. */
 static ae_status refuse(const ae__args *args, const char *name, ae_error *err) {
   if (!ae__args_get(args, name)) return AE_OK;
@@ -92,41 +147,32 @@ static ae_status refuse(const ae__args *args, const char *name, ae_error *err) {
                       name);
 }
 
-int ae__bench_run(const ae__args *args) {
-  static const char *const names[] = {"commands", "replay", "limit"};
-  ae_nearest near;
-  ae_nearest_init(&near, ae_str_of(args->rest[0]));
-  int which = -1;
-  for (int i = 0; i < 3; i++) {
-    if (strcmp(args->rest[0], names[i]) == 0) which = i;
-    ae_nearest_offer(&near, ae_str_of(names[i]));
-  }
-  ae_error err = {0};
-  ae_bench_options options = {.store = ae__args_get(args, "store")};
+static ae_status read_options(const ae__args *args, const struct bench *of,
+                              ae_bench_options *options, ae_error *err) {
   uint64_t in_flight = 0, actors = 0;
   ae_status status = AE_OK;
-  if (which < 0) {
-    ae_str best = ae_nearest_best(&near);
-    status = ae_error_set(&err, AE_USAGE, "there is no benchmark %s; %s%.*s%s",
-                          args->rest[0],
-                          best.len ? "did you mean " : "there are commands, ",
-                          AE_FMT(best.len ? best : AE_STR("replay and limit")),
-                          best.len ? "?" : "");
-  }
-  if (status == AE_OK && which != 0) status = refuse(args, "in-flight", &err);
-  if (status == AE_OK && which == 2) status = refuse(args, "store", &err);
+  if (!of->in_flight) status = refuse(args, "in-flight", err);
+  if (status == AE_OK && !of->actors) status = refuse(args, "actors", err);
+  if (status == AE_OK && !of->store) status = refuse(args, "store", err);
   if (status == AE_OK)
-    status = ae__args_uint(args, "in-flight", 1, 65536, 1024, &in_flight, &err);
+    status = ae__args_uint(args, "in-flight", 1, 65536, 1024, &in_flight, err);
   if (status == AE_OK)
-    status = ae__args_uint(args, "actors", 1, 1000000, 10000, &actors, &err);
-  if (status == AE_OK) status = read_seconds(args, &options.seconds, &err);
-  if (status != AE_OK) return ae__complain(args, &err);
-  if (!options.store) options.store = "sqlite";
-  options.in_flight = (uint32_t)in_flight;
-  options.actors = (uint32_t)actors;
+    status = ae__args_uint(args, "actors", 1, 1000000, 10000, &actors, err);
+  if (status == AE_OK) status = read_seconds(args, &options->seconds, err);
+  options->store = ae__args_get(args, "store");
+  if (!options->store) options->store = of->store;
+  options->in_flight = (uint32_t)in_flight;
+  options->actors = (uint32_t)actors;
+  return status;
+}
+
+int ae__bench_run(const ae__args *args) {
+  const struct bench *of;
+  ae_error err = {0};
+  ae_bench_options options = {0};
+  ae_status status = find(args->rest[0], &of, &err);
+  if (status == AE_OK) status = read_options(args, of, &options, &err);
   benching b = {.json = ae__args_json(args)};
-  status = which == 0   ? ae_bench_commands(&options, on_run, &b, &err)
-           : which == 1 ? ae_bench_replay(&options, on_run, &b, &err)
-                        : ae_bench_limit(&options, on_run, &b, &err);
+  if (status == AE_OK) status = of->run(&options, on_run, &b, &err);
   return status == AE_OK ? 0 : ae__complain(args, &err);
 }

@@ -162,13 +162,12 @@ const ae__subcommand ae__subcommands[] = {
      .run = ae__doctor_run},
     {.name = "bench",
      .group = CARE,
-     .summary = "measure this machine: commands, replay or limit",
-     .usage = "commands|replay|limit",
+     .summary = "measure this machine: commands, replay, limit or bus",
+     .usage = "commands|replay|limit|bus",
      .flags = {{"store", 0, "URL",
-                "memory, sqlite or sqlite:FILE (default: sqlite, in a folder "
-                "of its own)"},
+                "memory, sqlite or sqlite:FILE (default: sqlite; bus: memory)"},
                {"in-flight", 0, "N",
-                "commands: at a time, 1 to 65536 (default: 1024)"},
+                "commands and bus: at a time, 1 to 65536 (default: 1024)"},
                {"actors", 0, "N", "spread over so many (default: 10000)"},
                {"seconds", 0, "S", "length of each run (default: 3)"},
                FLAG_JSON("one line a run, as JSON")},
@@ -178,7 +177,10 @@ const ae__subcommand ae__subcommands[] = {
          "          then one at a time; for SQLite also a bare one-row "
          "commit; then the limit\n"
          "replay    stored events read from SQLite, decoded and evolved\n"
-         "limit     decide and evolve with msgpack, without a store",
+         "limit     decide and evolve with msgpack, without a store\n"
+         "bus       deliveries to 10 subscribers and to one; then commands "
+         "while nobody\n"
+         "          listens, while one reads, and while another never does",
      .example = "aether bench commands --store memory --seconds 1",
      .least = 1,
      .most = 1,

@@ -276,6 +276,41 @@ void ae_commit_walk(ae_commit_cursor *cursor, const ae_commit *commit,
   };
 }
 
+void ae_commit_trust(ae_commit_cursor *cursor, ae_commit *commit, ae_str record,
+                     uint64_t position) {
+  ae_unpack at = ae_unpack_of(record);
+  at.at += HEADER;
+  uint64_t time;
+  ae_str id;
+  bool good = ae_unpack_str(&at, &commit->ref.ns) &&
+              ae_unpack_str(&at, &commit->ref.type) &&
+              ae_unpack_str(&at, &commit->ref.id) &&
+              ae_unpack_uint(&at, &commit->first_version) &&
+              ae_unpack_uint(&at, &time) && ae_unpack_bin(&at, &id) &&
+              ae_unpack_str(&at, &commit->module_revision) &&
+              ae_unpack_str(&at, &commit->node) &&
+              ae_unpack_uint(&at, &commit->epoch) &&
+              ae_unpack_array(&at, &commit->command_count);
+  AE_ASSERT(good);
+  commit->time = (int64_t)time;
+  memcpy(commit->id.bytes, id.ptr, sizeof commit->id.bytes);
+  *cursor = (ae_commit_cursor){.commit = commit, .position = position};
+  const char *from = (const char *)at.at;
+  uint32_t left = commit->command_count;
+  if (left > 0) { /* most have one: it is not looked at twice */
+    AE_ASSERT(ae_commit_command_next(&at, &cursor->command));
+    cursor->of_command = cursor->command.events;
+    cursor->commands_left = --left;
+    cursor->commands.at = at.at;
+  }
+  while (left-- > 0) AE_ASSERT(ae_unpack_skip(&at, NULL));
+  cursor->commands.end = at.at;
+  commit->commands = (ae_str){from, (size_t)((const char *)at.at - from)};
+  AE_ASSERT(ae_unpack_array(&at, &commit->event_count));
+  commit->events = (ae_str){(const char *)at.at, (size_t)(at.end - at.at)};
+  cursor->events = at;
+}
+
 bool ae_commit_next(ae_commit_cursor *cursor, ae_event *event) {
   const ae_commit *commit = cursor->commit;
   if (cursor->index == commit->event_count) return false;

@@ -100,6 +100,10 @@ typedef struct ae_commit_cursor {
 } ae_commit_cursor;
 void ae_commit_walk(ae_commit_cursor *cursor, const ae_commit *commit,
                     uint64_t position);
+/* Decodes and walks at once a record that this process has just encoded, or
+ * decoded before: of what it holds nothing is checked. */
+void ae_commit_trust(ae_commit_cursor *cursor, ae_commit *commit, ae_str record,
+                     uint64_t position);
 /* The next event, false at the end. */
 bool ae_commit_next(ae_commit_cursor *cursor, ae_event *event);
 /* The command with this id, and the index of its first event; false: none. */

@@ -7,122 +7,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "node/bench_app.h"
+#include "node/bench_load.h"
 #include "node/check.h"
 #include "store/bench.h"
-
-typedef struct load load;
-
-typedef struct sent {
-  ae_command command;
-  char id[16];
-  uint64_t started; /* ns, monotonic */
-  load *of;
-} sent;
-
-/* Commands kept in flight until a time or a number is reached. */
-struct load {
-  ae__bench_app *app;
-  ae_str data;
-  uint32_t actors;
-  uint64_t random; /* xorshift64; 0: one actor after the other */
-  uint64_t next;
-  uint64_t until; /* ns; 0: until `most` */
-  uint64_t most;  /* commands to send */
-  uint64_t sent_count, answered;
-  uint32_t in_flight;
-  ae__histogram *histogram;
-  sent *slots;
-  ae_error err; /* the first that was not accepted */
-  ae_status status;
-};
-
-static void on_outcome(ae_command *command, ae_outcome *outcome);
-
-#define SEED UINT64_C(0x9e3779b97f4a7c15)
-
-/* xorshift64 */
-static uint64_t next_random(uint64_t *random) {
-  *random ^= *random << 13;
-  *random ^= *random >> 7;
-  return *random ^= *random << 17;
-}
-
-static uint32_t pick(load *l) {
-  if (l->random == 0) return (uint32_t)(l->next++ % l->actors);
-  return (uint32_t)(next_random(&l->random) % l->actors);
-}
-
-/* a-NUMBER, at the end of `to`; a table of names would be one more thing that
- * the commands push out of the cache. */
-static ae_str name_of(char to[16], uint32_t number) {
-  char *at = to + 16;
-  do *--at = (char)('0' + number % 10);
-  while ((number /= 10) > 0);
-  *--at = '-';
-  *--at = 'a';
-  return (ae_str){at, (size_t)(to + 16 - at)};
-}
-
-static void submit(load *l, sent *slot, uint64_t now) {
-  slot->started = now;
-  slot->of = l;
-  memset(&slot->command, 0, sizeof slot->command);
-  slot->command.ref =
-      (ae_ref){AE_STR("bank"), AE_STR("account"), name_of(slot->id, pick(l))};
-  slot->command.name = ae__bench_command;
-  slot->command.data = l->data;
-  slot->command.cb = on_outcome;
-  slot->command.context = slot;
-  l->sent_count++;
-  l->in_flight++;
-  ae_actors_submit(ae_node_actors(l->app->node), &slot->command);
-}
-
-static void on_outcome(ae_command *command, ae_outcome *outcome) {
-  sent *slot = command->context;
-  load *l = slot->of;
-  uint64_t now = ae_clock_mono();
-  l->in_flight--;
-  l->answered++;
-  ae__histogram_add(l->histogram, now - slot->started);
-  if (outcome->status != AE_OK && l->status == AE_OK) {
-    l->status = outcome->status;
-    ae_error_set(&l->err, outcome->status, "a command of the benchmark: %s",
-                 ae_error_text(outcome->error));
-  }
-  if (ae__bench_stopped() && l->status == AE_OK)
-    l->status = ae_error_set(&l->err, AE_CANCELED, "interrupted");
-  bool more = l->until ? now < l->until : l->sent_count < l->most;
-  if (more && l->status == AE_OK) submit(l, slot, now);
-}
-
-/* Runs to its end; sends `in_flight` at first. */
-static ae_status drive(load *l, uint32_t in_flight, ae_error *err) {
-  l->slots = ae_zalloc(sizeof(sent) * in_flight);
-  uint64_t now = ae_clock_mono();
-  for (uint32_t i = 0; i < in_flight; i++)
-    if (l->until || l->sent_count < l->most) submit(l, &l->slots[i], now);
-  ae_loop_run(&l->app->loop);
-  AE_ASSERT_CMP(l->in_flight, ==, 0);
-  ae_free(l->slots);
-  if (l->status != AE_OK) ae_error_move(err, &l->err);
-  return l->status;
-}
-
-/* Sends `each` commands to every actor, one actor after the other. */
-static ae_status fill(ae__bench_app *app, const ae_bench_options *options,
-                      ae_str data, uint64_t each, ae_error *err) {
-  ae__histogram *unused = ae_zalloc(sizeof *unused);
-  load l = {.app = app,
-            .data = data,
-            .actors = options->actors,
-            .most = each * options->actors,
-            .histogram = unused};
-  ae_status status = drive(&l, 1024, err);
-  ae_free(unused);
-  return status;
-}
 
 /* Bytes in use by the host and by the script, after a collection. */
 static uint64_t memory_of(ae__bench_app *app) {
@@ -172,15 +59,15 @@ static ae_status commands_turns(ae__bench_app *app,
   ae_status status = AE_OK;
   unsigned turns = bare ? TURNS : 1;
   double seconds = options->seconds / turns;
-  load l = {.app = app,
-            .data = data,
-            .actors = options->actors,
-            .random = SEED,
-            .histogram = histogram};
+  ae__load l = {.app = app,
+                .data = data,
+                .actors = options->actors,
+                .random = AE__BENCH_SEED,
+                .histogram = histogram};
   for (unsigned i = 0; i < turns && status == AE_OK; i++) {
     ae__stopwatch_start(&watch);
     l.until = watch.wall_from + (uint64_t)(seconds * 1e9);
-    status = drive(&l, (uint32_t)run->in_flight, err);
+    status = ae__load_run(&l, (uint32_t)run->in_flight, err);
     ae__stopwatch_stop(&watch, run);
     if (status == AE_OK && bare)
       status = bare_slice(app->folder, i, seconds, bare_histogram, &bare_watch,
@@ -203,7 +90,8 @@ static ae_status commands_run(const ae_bench_options *options,
   ae_status status = ae__bench_app_open(&app, options->store, err);
   uint64_t empty = status == AE_OK ? memory_of(&app) : 0;
   /* Every actor is live and every loop compiled before it counts. */
-  if (status == AE_OK) status = fill(&app, options, ae_buf_view(&data), 1, err);
+  if (status == AE_OK)
+    status = ae__load_fill(&app, options, ae_buf_view(&data), 1, err);
   if (status == AE_OK) {
     uint64_t filled = memory_of(&app);
     bool sqlite = ae_store_file(app.config.store) != NULL;
@@ -239,7 +127,7 @@ static ae_status limit_run(const ae_bench_options *options, ae_bench_run *run,
   if (status == AE_OK) module = ae__bench_account(&app);
   for (uint32_t i = 0; i < options->actors && status == AE_OK; i++)
     status = ae_script_initial(module, &states[i], err);
-  uint64_t bytes = 0, chunks = 0, random = SEED;
+  uint64_t bytes = 0, chunks = 0, random = AE__BENCH_SEED;
   ae_state picked[LIMIT_CHUNK];
   if (status == AE_OK) /* compiled before it counts */
     status = ae_script_limit(module, states, options->actors, ae__bench_command,
@@ -250,7 +138,7 @@ static ae_status limit_run(const ae_bench_options *options, ae_bench_run *run,
   for (uint64_t now = watch.wall_from; status == AE_OK && now < until;
        chunks++) {
     for (int i = 0; i < LIMIT_CHUNK; i++) /* as the commands pick them */
-      picked[i] = states[next_random(&random) % options->actors];
+      picked[i] = states[ae__bench_random(&random) % options->actors];
     status = ae_script_limit(module, picked, LIMIT_CHUNK, ae__bench_command,
                              ae_buf_view(&data), LIMIT_CHUNK, &bytes, err);
     uint64_t after = ae_clock_mono();
@@ -283,27 +171,10 @@ static double rate_of(const ae_bench_run *run) {
   return run->seconds > 0 ? (double)run->operations / run->seconds : 0;
 }
 
-static ae_status check_store(const ae_bench_options *options, ae_error *err) {
-  const char *file = ae_store_file(options->store);
-  struct stat info;
-  if (file && stat(file, &info) == 0)
-    return ae_error_set(err, AE_USAGE,
-                        "%s is there already; a benchmark writes only to a "
-                        "file that is not",
-                        file);
-  if (file || strcmp(options->store, "memory") == 0 ||
-      strcmp(options->store, "sqlite") == 0)
-    return AE_OK;
-  return ae_error_set(err, AE_USAGE,
-                      "--store must be memory, sqlite or sqlite:FILE, not "
-                      "\"%s\"",
-                      options->store);
-}
-
 ae_status ae_bench_commands(const ae_bench_options *options,
                             ae_bench_report report, void *data, ae_error *err) {
   ae_bench_run many = {0}, one = {0}, bare = {0}, limit = {0};
-  ae_status status = check_store(options, err);
+  ae_status status = ae__bench_store_check(options, err);
   if (status != AE_OK) return status;
   ae__bench_watch();
   status = commands_run(options, options->in_flight, &many, &bare, err);
@@ -385,7 +256,7 @@ static ae_status replay_run(const ae_bench_options *options, ae_bench_run *run,
   ae__bench_data(&data);
   ae_status status = ae__bench_app_open(&app, options->store, err);
   if (status == AE_OK)
-    status = fill(&app, options, ae_buf_view(&data), EVENTS_EACH, err);
+    status = ae__load_fill(&app, options, ae_buf_view(&data), EVENTS_EACH, err);
   ae__stopwatch watch = {0};
   ae__stopwatch_start(&watch);
   uint64_t until = watch.wall_from + (uint64_t)(options->seconds * 1e9);
@@ -428,7 +299,7 @@ static ae_status replay_run(const ae_bench_options *options, ae_bench_run *run,
 ae_status ae_bench_replay(const ae_bench_options *options,
                           ae_bench_report report, void *data, ae_error *err) {
   ae_bench_run run = {0};
-  ae_status status = check_store(options, err);
+  ae_status status = ae__bench_store_check(options, err);
   if (status != AE_OK) return status;
   ae__bench_watch();
   status = replay_run(options, &run, err);

@@ -27,8 +27,11 @@ typedef struct ae_bench_run {
   double p50_us, p99_us; /* of one operation */
   double cores;          /* CPU time by wall time */
   uint64_t actor_bytes;  /* what an idle live actor takes in all; 0: unknown */
-  double ratio;          /* to another run; 0: none */
-  const char *ratio_is;  /* what ratio says, in words */
+  bool listened;         /* the next three are there */
+  uint64_t subscribers;
+  uint64_t delivered, dropped; /* events */
+  double ratio;                /* to another run; 0: none */
+  const char *ratio_is;        /* what ratio says, in words */
 } ae_bench_run;
 
 typedef void (*ae_bench_report)(void *data, const ae_bench_run *run);
@@ -40,5 +43,8 @@ ae_status ae_bench_replay(const ae_bench_options *options,
                           ae_bench_report report, void *data, ae_error *err);
 ae_status ae_bench_limit(const ae_bench_options *options,
                          ae_bench_report report, void *data, ae_error *err);
+
+ae_status ae_bench_bus(const ae_bench_options *options, ae_bench_report report,
+                       void *data, ae_error *err);
 
 #endif

@@ -54,6 +54,24 @@ void ae__bench_data(ae_buf *out) {
   ae_pack_cstr(out, "rent of the second floor, for November");
 }
 
+ae_status ae__bench_store_check(const ae_bench_options *options,
+                                ae_error *err) {
+  const char *file = ae_store_file(options->store);
+  struct stat info;
+  if (file && stat(file, &info) == 0)
+    return ae_error_set(err, AE_USAGE,
+                        "%s is there already; a benchmark writes only to a "
+                        "file that is not",
+                        file);
+  if (file || strcmp(options->store, "memory") == 0 ||
+      strcmp(options->store, "sqlite") == 0)
+    return AE_OK;
+  return ae_error_set(err, AE_USAGE,
+                      "--store must be memory, sqlite or sqlite:FILE, not "
+                      "\"%s\"",
+                      options->store);
+}
+
 /* -- the folder -- */
 
 static bool is_tmpfs(const char *path) {

@@ -15,6 +15,8 @@ typedef struct ae__bench_app {
   const char *durable;
 } ae__bench_app;
 
+/* AE_USAGE for a store that benchmarks do not write to. */
+ae_status ae__bench_store_check(const ae_bench_options *options, ae_error *err);
 /* `store`: as ae_bench_options.store; NULL: none. To be closed after a failure
  * too; zeroed before. */
 ae_status ae__bench_app_open(ae__bench_app *app, const char *store,

@@ -183,6 +183,50 @@ static void a_record_comes_back(void **state) {
   ae_error_clear(&err);
 }
 
+static void what_is_trusted_is_walked_the_same(void **state) {
+  (void)state;
+  ae_buf record = {0};
+  sample(&record);
+  ae_commit checked, trusted;
+  ae_commit_cursor one, other;
+  ae_event event, again;
+  assert_int_equal(ae_commit_decode(ae_buf_view(&record), &checked, NULL),
+                   AE_OK);
+  ae_commit_walk(&one, &checked, 99);
+  ae_commit_trust(&other, &trusted, ae_buf_view(&record), 99);
+  assert_true(ae_ref_eq(&checked.ref, &trusted.ref));
+  assert_int_equal(trusted.first_version, checked.first_version);
+  assert_int_equal(trusted.time, checked.time);
+  assert_int_equal(trusted.epoch, checked.epoch);
+  assert_int_equal(trusted.command_count, checked.command_count);
+  assert_int_equal(trusted.event_count, checked.event_count);
+  assert_memory_equal(&trusted.id, &checked.id, sizeof checked.id);
+  assert_true(ae_str_eq(trusted.node, checked.node));
+  assert_true(ae_str_eq(trusted.module_revision, checked.module_revision));
+  assert_true(ae_str_eq(trusted.commands, checked.commands));
+  assert_true(ae_str_eq(trusted.events, checked.events));
+  for (int i = 0; i < 3; i++) {
+    assert_true(ae_commit_next(&one, &event));
+    assert_true(ae_commit_next(&other, &again));
+    assert_int_equal(again.version, event.version);
+    assert_int_equal(again.index, event.index);
+    assert_int_equal(again.position, 99);
+    assert_int_equal(again.time, event.time);
+    assert_memory_equal(&again.id, &event.id, sizeof event.id);
+    assert_true(ae_str_eq(again.type, event.type));
+    assert_true(ae_str_eq(again.data, event.data));
+    assert_true(ae_str_eq(again.metadata, event.metadata));
+    assert_true(ae_str_eq(again.command_id, event.command_id));
+    assert_true(ae_str_eq(again.command_metadata, event.command_metadata));
+  }
+  assert_false(ae_commit_next(&other, &again));
+  /* Walked again like any other. */
+  ae_commit_walk(&one, &trusted, 99);
+  for (int i = 0; i < 3; i++) assert_true(ae_commit_next(&one, &event));
+  assert_true(ae_str_eq(event.type, AE_STR("Closed")));
+  ae_buf_clear(&record);
+}
+
 static void commands_are_found_by_id(void **state) {
   (void)state;
   ae_buf record = {0};
@@ -565,6 +609,7 @@ int main(void) {
       cmocka_unit_test(an_actor_is_split_at_its_first_two_slashes),
       cmocka_unit_test(what_names_no_actor_is_refused),
       cmocka_unit_test(a_record_comes_back),
+      cmocka_unit_test(what_is_trusted_is_walked_the_same),
       cmocka_unit_test(commands_are_found_by_id),
       cmocka_unit_test(a_rejection_alone_is_a_commit),
       cmocka_unit_test(records_follow_each_other_in_a_buf),

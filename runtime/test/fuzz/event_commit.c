@@ -77,7 +77,7 @@ static void show(const ae_event *event) {
   ae_event_render(event, &shown);
   ae_unpack at = ae_unpack_of(ae_buf_view(&shown));
   uint32_t fields;
-  MUST(ae_unpack_map(&at, &fields) && fields == 11);
+  MUST(ae_unpack_map(&at, &fields) && fields == 12);
   while (fields--) {
     ae_str name;
     MUST(ae_unpack_str(&at, &name) && ae_unpack_skip(&at, NULL));
@@ -113,6 +113,30 @@ static void same_when_written_again(const ae_commit *commit) {
   ae_free(commands);
 }
 
+static void same_when_trusted(ae_str record, const ae_commit *commit) {
+  ae_commit again;
+  ae_commit_cursor checked, trusted;
+  ae_commit_walk(&checked, commit, 7);
+  ae_commit_trust(&trusted, &again, record, 7);
+  MUST(ae_ref_eq(&commit->ref, &again.ref));
+  MUST(again.command_count == commit->command_count);
+  MUST(again.event_count == commit->event_count);
+  MUST(ae_str_eq(again.commands, commit->commands));
+  MUST(ae_str_eq(again.events, commit->events));
+  ae_event one, other;
+  while (ae_commit_next(&checked, &one)) {
+    MUST(ae_commit_next(&trusted, &other));
+    MUST(other.version == one.version && other.index == one.index);
+    MUST(other.time == one.time && other.position == one.position);
+    MUST(ae_str_eq(other.type, one.type) && ae_str_eq(other.data, one.data));
+    MUST(ae_str_eq(other.metadata, one.metadata));
+    MUST(ae_str_eq(other.command_metadata, one.command_metadata));
+    MUST(ae_str_eq(other.command_id, one.command_id));
+    MUST(memcmp(&other.id, &one.id, sizeof one.id) == 0);
+  }
+  MUST(!ae_commit_next(&trusted, &other));
+}
+
 static void record_of(ae_str record) {
   ae_commit commit;
   ae_error err = {0};
@@ -142,6 +166,7 @@ static void record_of(ae_str record) {
   MUST(ae_unpack_end(&cursor.events));
   MUST(ae_commit_version(&commit) == commit.first_version - 1 + count);
   same_when_written_again(&commit);
+  same_when_trusted(record, &commit);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
