@@ -1,5 +1,3 @@
-#include "door/http/auth.h"
-
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,33 +8,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "door/http_wire.h"
 #include "door/secret.h"
-
-/* -- a request, without a connection -- */
-
-static struct {
-  const char *name;
-  const char *value;
-} headers[4];
-static char added[128]; /* WWW-Authenticate */
-
-ae_str ae__exchange_header(const ae__exchange *x, const char *name) {
-  (void)x;
-  for (size_t i = 0; i < 4 && headers[i].name; i++)
-    if (strcmp(headers[i].name, name) == 0) return ae_str_of(headers[i].value);
-  return (ae_str){NULL, 0};
-}
-
-ae_str ae__exchange_segment(const ae__exchange *x, const char *name) {
-  assert_string_equal(name, "ns");
-  return x->segments[1];
-}
-
-void ae__exchange_add(ae__exchange *x, const char *name, ae_str value) {
-  (void)x;
-  assert_string_equal(name, "WWW-Authenticate");
-  snprintf(added, sizeof added, "%.*s", AE_FMT(value));
-}
 
 /* -- tokens -- */
 
@@ -256,92 +229,124 @@ static void knows_loopback_addresses(void **state) {
 
 /* -- what -- */
 
-static const ae__route in_namespace = {.path = "/v1/{ns}/{type}",
-                                       .right = AE_RIGHT_COMMAND};
-static const ae__route anywhere = {.path = "/v1/commands",
-                                   .right = AE_RIGHT_COMMAND};
-static const ae__route administration = {.path = "/v1/admin/status",
-                                         .right = AE_RIGHT_ADMIN};
-static const ae__route any_token = {.path = "/metrics", .right = AE__RIGHT_ANY};
-static const ae__route for_all = {.path = "/healthz"};
+static ae__http http;
+static http_wire wire;
+static ae_buf got;
 
-static const ae_grant *granted;
+/* Says who asks. */
+static void say(ae__exchange *x) {
+  ae__exchange_answer(x, 200, "text/plain", ae_str_of(x->grant->name));
+}
 
-static ae_status admit(const ae__route *route, const char *token,
-                       const char *ns) {
-  char header[64];
-  ae__exchange x = {.route = route, .node = node};
-  x.segments[1] = ae_str_of(ns);
-  memset(headers, 0, sizeof headers);
-  added[0] = 0;
-  if (token) {
-    snprintf(header, sizeof header, "Bearer %s", token);
-    headers[0].name = "authorization";
-    headers[0].value = header;
-  }
-  ae_status status = ae__auth_admit(strict, &x, true, &err);
-  assert_true((status == AE_UNAUTHENTICATED) == (added[0] != 0));
-  assert_non_null(x.grant);
-  granted = x.grant;
-  return status;
+static const ae__route routes[] = {
+    {.method = AE__METHOD_GET,
+     .path = "/v1/{ns}/{type}",
+     .right = AE_RIGHT_COMMAND,
+     .start = say},
+    {.method = AE__METHOD_GET,
+     .path = "/v1/commands",
+     .right = AE_RIGHT_COMMAND,
+     .start = say},
+    {.method = AE__METHOD_GET,
+     .path = "/v1/admin/status",
+     .right = AE_RIGHT_ADMIN,
+     .start = say},
+    {.method = AE__METHOD_GET,
+     .path = "/metrics",
+     .right = AE__RIGHT_ANY,
+     .start = say},
+    {.method = AE__METHOD_GET, .path = "/healthz", .start = say},
+    {0}};
+static const ae__route *const tables[] = {routes, NULL};
+
+/* The whole answer to GET; `token` NULL: none is sent. */
+static const char *get(const char *path, const char *token) {
+  ae_buf bytes = {0};
+  ae_buf_printf(&bytes, "GET %s HTTP/1.1\r\nHost: node\r\n", path);
+  if (token) ae_buf_printf(&bytes, "Authorization: Bearer %s\r\n", token);
+  ae_buf_printf(&bytes, "\r\n");
+  http_wire_open(&wire, &http);
+  assert_true(http_wire_send(&wire, bytes.ptr, bytes.len));
+  ae_buf_move(&got, &wire.got);
+  http_wire_clear(&wire);
+  ae_buf_clear(&bytes);
+  return ae_buf_cstr(&got);
+}
+
+static void assert_got(const char *answer, int status, const char *part) {
+  char head[32];
+  snprintf(head, sizeof head, "HTTP/1.1 %d ", status);
+  if (strncmp(answer, head, strlen(head)) != 0 || !strstr(answer, part))
+    fail_msg("%d with %s, not %s", status, part, answer);
+  bool challenged = strstr(answer, "\r\nWWW-Authenticate: Bearer ") != NULL;
+  assert_int_equal(challenged, status == 401);
+}
+
+static int serve(void **state) {
+  (void)state;
+  http_wire_server(&http, &loop, tables, NULL);
+  ae__auth_free(http.auth);
+  http.auth = strict;
+  http.node = node;
+  return 0;
+}
+
+static int serve_no_more(void **state) {
+  (void)state;
+  ae_buf_clear(&got);
+  http.auth = NULL; /* it is torn down with the others */
+  http_wire_server_clear(&http);
+  return 0;
 }
 
 static void a_route_needs_its_right(void **state) {
   (void)state;
-  assert_int_equal(admit(&anywhere, "aether_ci", NULL), AE_OK);
-  assert_string_equal(granted->name, "ci");
-  assert_int_equal(admit(&anywhere, "aether_ops", NULL), AE_FORBIDDEN);
-  assert_non_null(strstr(ae_error_text(&err), "ops lacks the right command"));
-  assert_int_equal(err.nfacts, 1); /* needs */
-  assert_int_equal(admit(&administration, "aether_ops", NULL), AE_OK);
-  assert_int_equal(admit(&administration, "aether_ci", NULL), AE_FORBIDDEN);
-  assert_int_equal(admit(&any_token, "aether_ci", NULL), AE_OK);
-  assert_int_equal(admit(&any_token, NULL, NULL), AE_UNAUTHENTICATED);
-  assert_string_equal(added, "Bearer realm=\"aether\"");
-  assert_int_equal(admit(&anywhere, "aether_x", NULL), AE_UNAUTHENTICATED);
-  assert_non_null(strstr(added, "invalid_token"));
-  assert_int_equal(admit(&for_all, NULL, NULL), AE_OK);
-  assert_int_equal(granted->rights, 0);
-  assert_false(ae__auth_sees(granted, AE_STR("bank")));
-  assert_int_equal(admit(&for_all, "aether_x", NULL), AE_OK);
+  assert_got(get("/v1/commands", "aether_ci"), 200, "\r\nci");
+  assert_got(get("/v1/commands", "aether_ops"), 403, "\"needs\":\"command\"");
+  assert_got(get("/v1/commands", "aether_ops"), 403,
+             "the token ops lacks the right command");
+  assert_got(get("/v1/commands", "aether_x"), 401, "error=\"invalid_token\"");
+  assert_got(get("/v1/commands", NULL), 401, "\"needs\":\"a token\"");
+  assert_got(get("/v1/admin/status", "aether_ops"), 200, "\r\nops");
+  assert_got(get("/v1/admin/status", "aether_ci"), 403, "\"needs\":\"admin\"");
+  assert_got(get("/metrics", "aether_ci"), 200, "\r\nci");
+  assert_got(get("/metrics", NULL), 401, "realm=\"aether\"\r\n");
+  assert_got(get("/healthz", NULL), 200, "\r\nnobody");
+  assert_got(get("/healthz", "aether_x"), 200, "\r\nnobody");
+  assert_got(get("/nowhere", NULL), 404, "\"code\":\"not_found\"");
 }
 
-/* The error as a client would see it, but for the name that it asked for. */
-static void shown(const char *ns, ae_buf *out) {
-  assert_int_equal(admit(&in_namespace, "aether_ci", ns), AE_UNKNOWN_NAMESPACE);
-  ae_error_render(&err, out);
-  for (size_t i = 0; i + strlen(ns) <= out->len; i++)
-    if (memcmp(out->ptr + i, ns, strlen(ns)) == 0)
-      memset(out->ptr + i, '?', strlen(ns));
+/* The body, but for the name that was asked for. */
+static char *body_for(const char *ns) {
+  char path[64];
+  snprintf(path, sizeof path, "/v1/%s/account", ns);
+  const char *answer = get(path, "aether_ci");
+  assert_got(answer, 404, "unknown_namespace");
+  char *body = ae_strdup(strstr(answer, "\r\n\r\n"));
+  for (char *at; (at = strstr(body, ns));) memset(at, '?', strlen(ns));
+  return body;
 }
 
 static void another_namespace_looks_like_none(void **state) {
   (void)state;
-  ae_buf there = {0}, nowhere = {0};
-  assert_int_equal(admit(&in_namespace, "aether_ci", "bank"), AE_OK);
-  assert_int_equal(admit(&in_namespace, "aether_ci", "shop.eu"), AE_OK);
-  shown("secret", &there);
-  shown("sacred", &nowhere);
-  assert_int_equal(there.len, nowhere.len);
-  assert_memory_equal(there.ptr, nowhere.ptr, there.len);
-  ae_buf_clear(&there);
-  ae_buf_clear(&nowhere);
+  assert_got(get("/v1/bank/account", "aether_ci"), 200, "\r\nci");
+  assert_got(get("/v1/shop.eu/account", "aether_ci"), 200, "\r\nci");
+  char *there = body_for("secret"), *nowhere = body_for("sacred");
+  assert_string_equal(there, nowhere);
+  ae_free(there);
+  ae_free(nowhere);
   /* Nothing that is not granted is offered as the nearest. */
-  assert_int_equal(admit(&in_namespace, "aether_ci", "secre"),
-                   AE_UNKNOWN_NAMESPACE);
-  assert_null(strstr(ae_error_text(&err), "did you mean"));
-  assert_int_equal(admit(&in_namespace, "aether_ci", "bnk"),
-                   AE_UNKNOWN_NAMESPACE);
-  assert_non_null(strstr(ae_error_text(&err), "did you mean bank?"));
+  assert_null(strstr(get("/v1/secre/account", "aether_ci"), "nearest"));
+  assert_got(get("/v1/bnk/account", "aether_ci"), 404, "did you mean bank?");
   /* One that is seen says which right is lacking. */
-  assert_int_equal(admit(&in_namespace, "aether_ops", "secret"), AE_FORBIDDEN);
+  assert_got(get("/v1/secret/account", "aether_ops"), 403, "needs");
   /* shop.* are its children only. */
-  assert_int_equal(ae__auth_allows(node, &tokens[0].grant, AE_RIGHT_COMMAND,
-                                   AE_STR("shop"), &err),
-                   AE_UNKNOWN_NAMESPACE);
-  assert_true(ae__auth_sees(&tokens[0].grant, AE_STR("shop.eu")));
-  assert_false(ae__auth_sees_all(&tokens[0].grant));
-  assert_true(ae__auth_sees_all(&tokens[1].grant));
+  assert_got(get("/v1/shop/account", "aether_ci"), 404, "unknown_namespace");
+  const ae_grant *ci = &tokens[0].grant, *ops = &tokens[1].grant;
+  assert_true(ae__auth_sees(ci, AE_STR("shop.eu")));
+  assert_false(ae__auth_sees(ci, AE_STR("secret")));
+  assert_false(ae__auth_sees_all(ci));
+  assert_true(ae__auth_sees_all(ops));
 }
 
 /* -- secrets -- */
@@ -385,8 +390,10 @@ int main(void) {
       cmocka_unit_test(without_tokens_this_machine_alone_is_served),
       cmocka_unit_test(a_web_page_of_another_site_is_refused),
       cmocka_unit_test(knows_loopback_addresses),
-      cmocka_unit_test(a_route_needs_its_right),
-      cmocka_unit_test(another_namespace_looks_like_none),
+      cmocka_unit_test_setup_teardown(a_route_needs_its_right, serve,
+                                      serve_no_more),
+      cmocka_unit_test_setup_teardown(another_namespace_looks_like_none, serve,
+                                      serve_no_more),
       cmocka_unit_test(makes_tokens),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
