@@ -80,6 +80,12 @@ struct ae_command {
 /* Never fails at once: what is wrong with it is its outcome. What is submitted
  * in one turn of the loop is decided and handed to the store together. */
 void ae_actors_submit(ae_actors *actors, ae_command *command);
+/* Shows every command with what became of it to `each`, before its own
+ * callback; the outcome's events can be fetched there too. NULL: no more. */
+void ae_actors_observe(ae_actors *actors,
+                       void (*each)(void *data, const ae_command *command,
+                                    ae_outcome *outcome),
+                       void *data);
 
 /* An actor's state, now or as it was. */
 typedef struct ae_state_read ae_state_read;

@@ -54,6 +54,8 @@ struct ae_actors {
   size_t busy;     /* waiting, and what else keeps it from closing */
   ae__batch *pool; /* batches for reuse */
   ae_list delayed; /* retries that wait for their time */
+  void (*observe)(void *data, const ae_command *command, ae_outcome *outcome);
+  void *observe_data;
   bool closing;
   bool close_deferred;
   ae_task close;

@@ -37,6 +37,10 @@ void ae__answer(ae_actors *actors, ae__type *type, ae_command *command,
     ae_command *next = command->joined;
     if (type) count(type, command, outcome);
     actors->waiting--;
+    if (actors->observe) {
+      outcome->given = 0;
+      actors->observe(actors->observe_data, command, outcome);
+    }
     outcome->given = 0;
     command->cb(command, outcome);
     outcome->repeated = true;

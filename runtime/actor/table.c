@@ -145,6 +145,14 @@ void ae__realm_free(ae_realm *realm) {
   ae_free(realm);
 }
 
+void ae_actors_observe(ae_actors *actors,
+                       void (*each)(void *data, const ae_command *command,
+                                    ae_outcome *outcome),
+                       void *data) {
+  actors->observe = each;
+  actors->observe_data = data;
+}
+
 void ae_actors_counts(ae_actors *actors,
                       void (*each)(void *data, ae_str ns, ae_str type,
                                    const ae_type_counts *counts),

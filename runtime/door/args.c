@@ -148,7 +148,10 @@ ae_status ae__args_uint(const ae__args *args, const char *name, uint64_t least,
 }
 
 ae_status ae__args_config(const ae__args *args, ae_config *out, ae_error *err) {
-  const ae_config_flag flags[] = {{"store", ae__args_get(args, "store")}, {0}};
+  const ae_config_flag flags[] = {{"store", ae__args_get(args, "store")},
+                                  {"listen", ae__args_get(args, "listen")},
+                                  {"node", ae__args_get(args, "node")},
+                                  {0}};
   ae_status status = ae_config_load(args->app, flags, out, err);
   if (status == AE_OK) ae_log_setup(out->log, AE_LOG_AUTO);
   return status;

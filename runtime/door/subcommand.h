@@ -60,7 +60,8 @@ bool ae__args_json(const ae__args *args);
 ae_status ae__args_uint(const ae__args *args, const char *name, uint64_t least,
                         uint64_t most, uint64_t fallback, uint64_t *out,
                         ae_error *err);
-/* The app's settings, with --store over them; sets up the log. */
+/* The app's settings, with --store, --listen and --node over them; sets up the
+ * log. */
 ae_status ae__args_config(const ae__args *args, ae_config *out, ae_error *err);
 
 /* Help. */
@@ -70,12 +71,14 @@ void ae__help_one(FILE *out, const ae__subcommand *subcommand);
 int ae__bench_run(const ae__args *args);
 int ae__check_run(const ae__args *args);
 int ae__config_run(const ae__args *args);
+int ae__dev_run(const ae__args *args);
 int ae__doctor_run(const ae__args *args);
 int ae__events_run(const ae__args *args);
 int ae__exec_run(const ae__args *args);
 int ae__help_run(const ae__args *args);
 int ae__new_run(const ae__args *args);
 int ae__replay_run(const ae__args *args);
+int ae__run_run(const ae__args *args);
 int ae__state_run(const ae__args *args);
 int ae__test_run(const ae__args *args);
 int ae__token_run(const ae__args *args);

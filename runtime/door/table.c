@@ -9,6 +9,20 @@
   { "app", 'C', "DIR", "the app's folder (default: the current one)" }
 #define FLAG_STORE \
   { "store", 0, "URL", "memory or sqlite:FILE (default: the app's own store)" }
+#define FLAG_LISTEN                                                       \
+  {                                                                       \
+    "listen", 0, "HOST:PORT",                                             \
+        "where the HTTP door is; port 0: any that is free (default: the " \
+        "app's `listen`, else 127.0.0.1:7070)"                            \
+  }
+#define FLAG_NODE \
+  { "node", 0, "NAME", "the node's name (default: the machine's)" }
+#define FLAG_DRAIN                                                \
+  {                                                               \
+    "drain", 0, "SECONDS",                                        \
+        "at the end, wait at most so long for what is under way " \
+        "(default: 20)"                                           \
+  }
 #define FLAG_JSON(text) \
   { "json", 0, NULL, text }
 
@@ -22,6 +36,18 @@ const ae__subcommand ae__subcommands[] = {
      .least = 1,
      .most = 1,
      .run = ae__new_run},
+    {.name = "dev",
+     .group = APP,
+     .summary = "run the app, and print commands and events as they happen",
+     .usage = "",
+     .flags = {FLAG_APP, FLAG_STORE, FLAG_LISTEN, FLAG_NODE, FLAG_DRAIN},
+     .details = "As `aether run`, for the one who writes the app: each command "
+                "is printed with what\n"
+                "became of it and its events, and a decide that changes its "
+                "state is an error.\n"
+                "Ctrl-C ends it.",
+     .example = "aether dev",
+     .run = ae__dev_run},
     {.name = "test",
      .group = APP,
      .summary = "run the app's specs with busted, inside the host",
@@ -63,6 +89,25 @@ const ae__subcommand ae__subcommands[] = {
      .least = 1,
      .most = 1,
      .run = ae__replay_run},
+    {.name = "run",
+     .group = RUN,
+     .summary = "run the app as a server, until it is told to stop",
+     .usage = "",
+     .flags = {FLAG_APP, FLAG_STORE, FLAG_LISTEN, FLAG_NODE, FLAG_DRAIN},
+     .details =
+         "Prints where it listens on stdout, and its log on stderr: text on a "
+         "terminal, else\n"
+         "one JSON object a line; AETHER_LOG=debug|info|warn|error says how "
+         "much.\n"
+         "SIGTERM and SIGINT end it cleanly: it takes no further connection, "
+         "finishes what is\n"
+         "under way, and exits with 0. A second signal ends it at once. What "
+         "was acknowledged\n"
+         "is stored in either case. Under systemd it says when it is ready, "
+         "and feeds the\n"
+         "watchdog: see scripts/aether.service.",
+     .example = "aether run --listen 127.0.0.1:7070",
+     .run = ae__run_run},
     {.name = "exec",
      .group = RUN,
      .summary = "run commands from a file through the app",

@@ -1,0 +1,157 @@
+/* `aether dev`: a node for the one who writes the app. It prints each command
+ * with what became of it, and catches a decide that changes its state. */
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/pack.h"
+#include "door/answer.h"
+#include "door/serve.h"
+#include "door/terminal.h"
+
+#define DATA_MAX \
+  1000 /* bytes of a command's or an event's data that are shown */
+
+typedef struct dev {
+  uv_prepare_t prepare; /* prints before the loop waits */
+  ae_buf out;
+  bool broken; /* nobody reads stdout any more */
+} dev;
+
+/* -- what is printed -- */
+
+/* Names come from outside: what would move the cursor does not. */
+static void add_clean(ae_buf *out, ae_str text) {
+  for (size_t i = 0; i < text.len; i++) {
+    bool control = (unsigned char)text.ptr[i] < ' ' || text.ptr[i] == 0x7f;
+    ae_buf_byte(out, control ? '?' : (uint8_t)text.ptr[i]);
+  }
+}
+
+static void add_data(ae_buf *out, ae_str packed) {
+  size_t before = out->len;
+  ae_json_write(packed, out);
+  size_t len = out->len - before;
+  if (len <= DATA_MAX) return;
+  out->len = before + DATA_MAX;
+  while (out->len > before && ((uint8_t)out->ptr[out->len] & 0xc0) == 0x80)
+    out->len--; /* not inside a character */
+  ae_buf_printf(out, "… (%zu bytes)", len);
+}
+
+static void add_time(ae_buf *out) {
+  int64_t now = ae_clock_now();
+  time_t seconds = (time_t)(now / 1000000);
+  struct tm local;
+  localtime_r(&seconds, &local);
+  ae_buf_printf(out, "%s%02d:%02d:%02d.%03d%s ", ae__color(stdout, AE__DIM),
+                local.tm_hour, local.tm_min, local.tm_sec,
+                (int)(now / 1000 % 1000), ae__color(stdout, AE__PLAIN));
+}
+
+static void add_command(ae_buf *out, const ae_command *command) {
+  ae_buf name = {0};
+  ae_ref_format(&command->ref, &name);
+  add_clean(out, ae_buf_view(&name));
+  ae_buf_clear(&name);
+  ae_buf_printf(out, " %s", ae__color(stdout, AE__BOLD));
+  add_clean(out, command->name);
+  ae_buf_printf(out, "%s ", ae__color(stdout, AE__PLAIN));
+  add_data(out, command->data);
+}
+
+static void add_verdict(ae_buf *out, const ae_outcome *outcome) {
+  static const ae__ink inks[] = {[AE__ACCEPTED] = AE__GREEN,
+                                 [AE__REJECTED] = AE__YELLOW,
+                                 [AE__CONFLICT] = AE__YELLOW,
+                                 [AE__FAILED] = AE__RED};
+  ae__verdict verdict = ae__verdict_of(outcome->status);
+  ae_buf_printf(out, " %s%s%s", ae__color(stdout, inks[verdict]),
+                ae__verdict_word(verdict), ae__color(stdout, AE__PLAIN));
+  if (verdict == AE__ACCEPTED)
+    ae_buf_printf(out, " v%llu", (unsigned long long)outcome->version);
+  if (outcome->repeated) ae_buf_printf(out, " (repeated)");
+}
+
+/* Of a rejection the reason and its details, of others the message. */
+static void add_error(ae_buf *out, const ae_error *err) {
+  ae_buf packed = {0};
+  ae_str details;
+  ae_error_render(err, &packed);
+  ae_buf_byte(out, ' ');
+  if (err->status != AE_REJECTED)
+    ae_buf_printf(out, "%s: ", ae_status_word(err->status));
+  add_clean(out, ae_buf_view(&err->message));
+  if (ae_unpack_field(ae_buf_view(&packed), "details", &details)) {
+    ae_buf_byte(out, ' ');
+    add_data(out, details);
+  }
+  ae_buf_clear(&packed);
+}
+
+static void add_events(ae_buf *out, ae_outcome *outcome) {
+  ae_event event;
+  while (ae_outcome_event(outcome, &event)) {
+    ae_buf_printf(out, "             v%llu %s",
+                  (unsigned long long)event.version,
+                  ae__color(stdout, AE__BOLD));
+    add_clean(out, event.type);
+    ae_buf_printf(out, "%s ", ae__color(stdout, AE__PLAIN));
+    add_data(out, event.data);
+    ae_buf_byte(out, '\n');
+  }
+}
+
+static void on_outcome(void *data, const ae_command *command,
+                       ae_outcome *outcome) {
+  ae__serve *serve = data;
+  dev *d = serve->options->data;
+  if (d->broken) return;
+  add_time(&d->out);
+  add_command(&d->out, command);
+  add_verdict(&d->out, outcome);
+  if (outcome->error) add_error(&d->out, outcome->error);
+  ae_buf_byte(&d->out, '\n');
+  add_events(&d->out, outcome);
+}
+
+static void print(dev *d) {
+  if (d->out.len > 0 && !d->broken)
+    d->broken = !ae__write_out(d->out.ptr, d->out.len);
+  ae_buf_reset(&d->out);
+}
+
+static void on_prepare(uv_prepare_t *prepare) {
+  ae__serve *serve = prepare->data;
+  dev *d = serve->options->data;
+  print(d);
+  if (d->broken) ae__serve_stop(serve);
+}
+
+/* -- beside the node: what begins with it and ends before it -- */
+
+static void on_started(ae__serve *serve) {
+  dev *d = serve->options->data;
+  uv_prepare_init(&serve->loop.uv, &d->prepare);
+  d->prepare.data = serve;
+  uv_prepare_start(&d->prepare, on_prepare);
+  uv_unref((uv_handle_t *)&d->prepare);
+  ae_actors_observe(ae_node_actors(serve->node), on_outcome, serve);
+}
+
+static void on_stopped(ae__serve *serve) {
+  dev *d = serve->options->data;
+  ae_actors_observe(ae_node_actors(serve->node), NULL, NULL);
+  uv_close((uv_handle_t *)&d->prepare, NULL);
+  print(d);
+}
+
+int ae__dev_run(const ae__args *args) {
+  dev d = {0};
+  const ae__serve_options options = {
+      .strict = true, .started = on_started, .stopped = on_stopped, .data = &d};
+  int exit = ae__serve_run(args, &options);
+  ae_buf_clear(&d.out);
+  return exit;
+}
