@@ -58,7 +58,7 @@ static void open_line(ae_buf *out, const ae__asked *asked, const char *status) {
 static void add_error(ae_buf *out, const ae_error *err) {
   ae_buf packed = {0};
   ae_error_render(err, &packed);
-  ADD(out, ",\"error\":");
+  ADD(out, "\"error\":");
   ae_json_write(ae_buf_view(&packed), out);
   ae_buf_clear(&packed);
 }
@@ -74,6 +74,7 @@ void ae__answer_outcome(ae_buf *out, const ae__asked *asked,
                         ae_outcome *outcome) {
   open_line(out, asked, ae__verdict_word(ae__verdict_of(outcome->status)));
   if (outcome->status != AE_OK) {
+    ADD(out, ",");
     add_error(out, outcome->error);
     ADD(out, "}\n");
     return;
@@ -96,6 +97,13 @@ void ae__answer_outcome(ae_buf *out, const ae__asked *asked,
 void ae__answer_failed(ae_buf *out, const ae__asked *asked,
                        const ae_error *err) {
   open_line(out, asked, ae__verdict_word(AE__FAILED));
+  ADD(out, ",");
+  add_error(out, err);
+  ADD(out, "}\n");
+}
+
+void ae__answer_problem(ae_buf *out, const ae_error *err) {
+  ADD(out, "{");
   add_error(out, err);
   ADD(out, "}\n");
 }

@@ -38,6 +38,8 @@ void ae__answer_event(ae_buf *out, const ae_event *event);
 void ae__answer_event_text(ae_buf *out, const ae_event *event, bool actor,
                            const char *strong, const char *dim,
                            const char *plain);
+/* {"error":{"code":…,"message":…,…}} with its newline. */
+void ae__answer_problem(ae_buf *out, const ae_error *err);
 /* "2026-11-23T12:00:00.123456Z". */
 void ae__answer_time(ae_buf *out, int64_t time);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #define SLICE (256u << 10)
+#define LARGE (1u << 20) /* a buffer that is not kept */
 
 void ae__lines_init(ae__lines *lines, size_t most) {
   *lines = (ae__lines){.most = most, .fd = -1};
@@ -81,7 +82,14 @@ ae__lines_is ae__lines_next(ae__lines *lines, ae_str *line) {
 static void make_room(ae__lines *lines, size_t more) {
   ae_buf *buf = &lines->buf;
   size_t rest = buf->len - lines->at;
-  if (lines->at > 0 && rest > 0) memmove(buf->ptr, buf->ptr + lines->at, rest);
+  if (buf->cap > LARGE && rest + more < LARGE) { /* a long line is over */
+    ae_buf smaller = {0};
+    ae_buf_reserve(&smaller, rest + more);
+    ae_buf_add(&smaller, buf->ptr + lines->at, rest);
+    ae_buf_move(buf, &smaller);
+  } else if (lines->at > 0 && rest > 0) {
+    memmove(buf->ptr, buf->ptr + lines->at, rest);
+  }
   lines->seen -= lines->at;
   lines->at = 0;
   buf->len = rest;

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/json.h"
+#include "door/answer.h"
 
 static bool line_open; /* a progress line stands on stderr */
 
@@ -44,12 +44,10 @@ int ae__complain_of(const ae__args *args, ae_status status,
   ae_error plain = {.status = status};
   if (!err) err = &plain;
   if (args && ae__args_json(args)) {
-    ae_buf packed = {0}, text = {0};
-    ae_error_render(err, &packed);
-    ae_json_write(ae_buf_view(&packed), &text);
+    ae_buf text = {0};
+    ae__answer_problem(&text, err);
     clear_line();
-    fprintf(stderr, "{\"error\":%s}\n", ae_buf_cstr(&text));
-    ae_buf_clear(&packed);
+    fputs(ae_buf_cstr(&text), stderr);
     ae_buf_clear(&text);
   } else {
     const char *red = ae__color(stderr, AE__RED);

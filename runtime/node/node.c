@@ -174,6 +174,10 @@ void ae_node_close(ae_node *node, void (*cb)(void *data), void *data) {
   }
 }
 
+ae_loop *ae_node_loop(ae_node *node) {
+  return node->loop;
+}
+
 const ae_config *ae_node_config(const ae_node *node) {
   return node->config;
 }

@@ -30,6 +30,7 @@ ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err);
 /* What is in flight ends, then `cb`; the node is gone by then. */
 void ae_node_close(ae_node *node, void (*cb)(void *data), void *data);
 
+ae_loop *ae_node_loop(ae_node *node);
 const ae_config *ae_node_config(const ae_node *node);
 /* NULL where it was not asked for. */
 ae_store *ae_node_store(ae_node *node);

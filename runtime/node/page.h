@@ -10,4 +10,9 @@ void ae_page_each(const ae_page *page, uint64_t from,
                   void (*event)(void *data, const ae_event *event),
                   void (*damage)(void *data, const ae_error *err), void *data);
 
+/* The same until `event` says false: it wants no more. True: that was all. */
+bool ae_page_until(const ae_page *page, uint64_t from,
+                   bool (*event)(void *data, const ae_event *event),
+                   void (*damage)(void *data, const ae_error *err), void *data);
+
 #endif
