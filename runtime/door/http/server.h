@@ -170,8 +170,8 @@ void ae__connection_run(ae__http *http);
 void ae__deadline_init(ae__http *http);
 void ae__deadline_set(ae__connection *c, ae__due kind);
 void ae__deadline_sending(ae__connection *c, bool on);
-/* Ends what is overdue; false: nothing waits. */
-bool ae__deadline_tick(ae__http *http, uint64_t now);
+/* Ends what is overdue at `now`, ms of the loop. */
+void ae__deadline_tick(ae__http *http, uint64_t now);
 
 /* -- output.c -- */
 /* Gives what waits to the wire. False: broken. */
