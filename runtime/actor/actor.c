@@ -2,7 +2,6 @@
 
 #include "actor/internal.h"
 
-#define LIVE_DEFAULT 100000
 #define QUEUE_DEFAULT 65536
 
 static void on_flush(ae_task *task) {
@@ -48,14 +47,14 @@ ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,
 }
 
 ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
-                          size_t live, ae_str policy) {
+                          const ae_limits *limits, ae_str policy) {
   ae_realm *realm = ae_zalloc(sizeof *realm);
   realm->actors = actors;
   realm->name = name;
   realm->script = script;
   realm->policy = policy;
-  realm->cap = live ? live : LIVE_DEFAULT;
   ae_list_init(&realm->ring);
+  ae__quota_init(realm, limits);
   AE_ASSERT(!ae_map_put(&actors->realms, realm->name, realm));
   return realm;
 }

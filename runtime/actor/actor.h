@@ -4,12 +4,13 @@
  *
  * A table holds the live actors under a cap; idle ones leave, those first that
  * were not used of late, and are rebuilt from snapshot and events when next
- * used. */
+ * used. What a namespace may take is limited here, for all doors. */
 #ifndef AE_ACTOR_ACTOR_H
 #define AE_ACTOR_ACTOR_H
 
 #include "base/list.h"
 #include "bus/bus.h"
+#include "namespace/limits.h"
 #include "script/script.h"
 #include "store/store.h"
 
@@ -30,10 +31,21 @@ ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,
  * realms are gone. The store and the scripts stay the caller's. */
 void ae_actors_close(ae_actors *actors, void (*cb)(void *data), void *data);
 
-/* `name` and `script` must outlive it. `live`: actors kept, 0: 100,000.
- * `policy`: the namespace's retry policy, len 0: none. */
+/* `name` and `script` must outlive it. `limits` is copied; NULL: none; without
+ * one of live actors it is 100,000. `policy`: the namespace's retry policy, len
+ * 0: none.
+ *
+ * Commands above a limit get AE_OVERLOADED (ae_limit_refuse). Commands a second
+ * are counted as they come; what is not understood does not count. Each takes
+ * an event's room and, when it is answered, pays for what it stored: one with
+ * several events leaves a debt, and the next are refused until it is paid.
+ * Bytes are those of stored records, asked of the store before the first
+ * command is decided, then counted with each commit: exact, but what is under
+ * way when the limit is reached is still stored. While it is over, the store
+ * is asked now and then whether there is less. An actor that is at work is not
+ * evicted for another. */
 ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
-                          size_t live, ae_str policy);
+                          const ae_limits *limits, ae_str policy);
 
 /* What became of a command. Lives until the callback returns. */
 typedef struct ae_outcome {
@@ -117,5 +129,13 @@ void ae_actors_counts(ae_actors *actors,
                                    const ae_type_counts *counts),
                       void *data);
 size_t ae_realm_live(const ae_realm *realm);
+
+typedef struct ae_realm_counts {
+  ae_limits limits;
+  size_t live;
+  uint64_t bytes; /* of stored records; 0 where they are not limited */
+  uint64_t refused[AE_LIMIT_COUNT]; /* commands, by limit */
+} ae_realm_counts;
+void ae_realm_count(const ae_realm *realm, ae_realm_counts *out);
 
 #endif

@@ -451,6 +451,7 @@ static void complete(ae__batch *batch, uint64_t position) {
   ae__actor *actor = batch->actor;
   ae_realm *realm = actor->type->realm;
   realm->batches++;
+  if (position) ae__quota_store(realm, batch->append.record.len);
   publish(batch, position);
   bool snapshot = false;
   if (batch->cut) {
@@ -484,7 +485,6 @@ static void complete(ae__batch *batch, uint64_t position) {
   if (!ae_list_empty(&actor->queue) || !ae_list_empty(&actor->reads))
     ae__actor_mark(actor);
   actor->used = true;
-  ae__realm_trim(realm); /* it may go with the others: last */
 }
 
 /* The append did not happen: nothing that was decided holds. */

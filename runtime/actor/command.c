@@ -168,9 +168,15 @@ typedef struct arrival {
 
 static void arrive(ae_actors *actors, const arrival *it) {
   ae_command *command = it->command;
+  ae_error err = {0};
   ae__actor *actor = ae__actor_make(it->type, command->ref.id, it->hash);
+  if (!actor) {
+    ae_status full = ae__quota_full(it->type->realm, &err);
+    ae__answer_error(actors, it->type, command, full, 0, &err);
+    ae_error_clear(&err);
+    return;
+  }
   if (command->id.ptr) {
-    ae_error err = {0};
     command->digest = ae_command_digest(command->name, command->data);
     ae_status status = join(actor, command, &err);
     if (status == AE_ID_REUSED)
@@ -181,6 +187,20 @@ static void arrive(ae_actors *actors, const arrival *it) {
   ae_list_push(&actor->queue, &command->link);
   if (actor->phase == AE__READY || actor->phase == AE__COLD)
     ae__actor_mark(actor);
+}
+
+void ae__command_take(ae_actors *actors, ae_command *command) {
+  arrival it = {.command = command};
+  ae_error err = {0};
+  ae_status status = check(actors, command, &it.type, &err);
+  if (status == AE_OK) status = ae__quota_admit(it.type->realm, command, &err);
+  if (status == AE_OK) {
+    it.hash = ae_map_hash(command->ref.id);
+    arrive(actors, &it);
+  } else {
+    ae__answer_error(actors, it.type, command, status, 0, &err);
+  }
+  ae_error_clear(&err);
 }
 
 /* With thousands of actors each look-up misses the cache twice; here the misses
@@ -195,6 +215,10 @@ static void take_in(ae_actors *actors) {
     ae__type *type = NULL;
     ae_error err = {0};
     ae_status status = check(actors, command, &type, &err);
+    if (status == AE_OK && type->realm->limited) {
+      if (ae__quota_park(type->realm, command)) continue;
+      status = ae__quota_admit(type->realm, command, &err);
+    }
     if (status == AE_OK) {
       uint64_t hash = ae_map_hash(command->ref.id);
       ae_map_fetch(&type->actors, hash);
@@ -221,9 +245,7 @@ void ae__flush(ae_actors *actors) {
     ae_list *link = ae_list_shift(&actors->dirty);
     if (!link) break;
     ae__actor *actor = AE_CONTAINER(link, ae__actor, dirty);
-    ae_realm *realm = actor->type->realm;
     run(actor);
-    if (realm->live > realm->cap) ae__realm_trim(realm);
   }
   actors->now = 0;
   ae_store_uncork(actors->store);

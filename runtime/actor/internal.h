@@ -29,12 +29,24 @@ struct ae_realm {
   ae_str name;
   ae_script *script;
   ae_str policy;
-  size_t cap;   /* live actors kept */
   size_t live;  /* live actors there are */
   ae_list ring; /* of its live actors; the head stands where the hand is */
   ae__type *types;
   uint64_t batches;  /* completed */
   uint64_t relieved; /* no relief before so many batches */
+  /* quota.c */
+  ae_limits limits;
+  bool limited; /* some limit besides live actors */
+  ae_bucket commands, events;
+  uint64_t bytes; /* of stored records, where they are limited */
+  bool measured;  /* `bytes` is known */
+  bool measuring;
+  ae_stats_read stats;
+  uint64_t stored; /* bytes since `stats` was asked for */
+  uint64_t asked;  /* ns, when */
+  uint64_t due;    /* ns, not before it is asked again */
+  ae_list parked;  /* commands that wait for `measured` */
+  uint64_t refused[AE_LIMIT_COUNT];
 };
 
 struct ae_actors {
@@ -104,9 +116,10 @@ static inline ae_command *ae__command_of(ae_list *link) {
 
 /* Marks of a command. */
 enum {
-  AE__WAIVED = 1,  /* its policy said to go on without expected_version */
-  AE__LOOKED = 2,  /* its id was looked up at the version of its batch */
-  AE__REFUSED = 4, /* too much was waiting when it came */
+  AE__WAIVED = 1,   /* its policy said to go on without expected_version */
+  AE__LOOKED = 2,   /* its id was looked up at the version of its batch */
+  AE__REFUSED = 4,  /* too much was waiting when it came */
+  AE__RESERVED = 8, /* it took an event's room */
 };
 
 /* A commit that outcomes point at. */
@@ -121,10 +134,8 @@ typedef struct ae__stored {
 ae_status ae__type_find(ae_actors *actors, const ae_ref *ref, ae__type **out,
                         ae_error *err);
 ae__actor *ae__actor_find(ae__type *type, ae_str id);
+/* Finds it or makes it; NULL where there is no room: all are at work. */
 ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash);
-/* While there are more than the cap: evicts idle actors, not those used since
- * the hand went by (the clock algorithm, Corbato 1968). */
-void ae__realm_trim(ae_realm *realm);
 /* Memory was refused: evicts up to half of the actors and collects garbage.
  * False, at once, where it was done a moment ago: while so many are at work
  * that few can go, each refusal would look through all of them again. */
@@ -171,6 +182,22 @@ void ae__actor_mark(ae__actor *actor);
 void ae__flush(ae_actors *actors);
 /* The state is of no use any more: replay when next needed. */
 void ae__actor_cool(ae__actor *actor);
+
+/* What waited until the quota was known. */
+void ae__command_take(ae_actors *actors, ae_command *command);
+
+/* -- quota.c: what a namespace may take -- */
+void ae__quota_init(ae_realm *realm, const ae_limits *limits);
+/* What it holds is not known yet: the command waits for that. */
+bool ae__quota_park(ae_realm *realm, ae_command *command);
+/* AE_OK, or AE_OVERLOADED. */
+ae_status ae__quota_admit(ae_realm *realm, ae_command *command, ae_error *err);
+/* There is no room for another actor. */
+ae_status ae__quota_full(ae_realm *realm, ae_error *err);
+/* A commit was stored. */
+void ae__quota_store(ae_realm *realm, size_t bytes);
+/* A command that had reserved was answered, and stored so many events. */
+void ae__quota_settle(ae_realm *realm, uint32_t events);
 
 /* -- batch.c: deciding and storing -- */
 /* A READY actor's queue, decided and handed to the store. */

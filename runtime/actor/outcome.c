@@ -27,7 +27,9 @@ static void count(ae__type *type, const ae_command *command,
     counts->rejected++;
   else if (outcome->status != AE_VERSION_CONFLICT)
     counts->failed++;
-  if (!outcome->repeated) counts->events += outcome->event_count;
+  uint32_t events = outcome->repeated ? 0 : outcome->event_count;
+  counts->events += events;
+  if (command->marks & AE__RESERVED) ae__quota_settle(type->realm, events);
 }
 
 void ae__answer(ae_actors *actors, ae__type *type, ae_command *command,

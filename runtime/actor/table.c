@@ -56,26 +56,6 @@ ae__actor *ae__actor_find(ae__type *type, ae_str id) {
   return ae_map_get(&type->actors, id);
 }
 
-ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash) {
-  ae__actor *actor = ae_map_get_hashed(&type->actors, id, hash);
-  if (actor) return actor;
-  AE_ASSERT_CMP(id.len, <=, UINT8_MAX);
-  actor = ae_zalloc(sizeof *actor + id.len);
-  memcpy(actor->id, id.ptr, id.len);
-  actor->id_len = (uint8_t)id.len;
-  actor->type = type;
-  actor->phase = AE__COLD;
-  ae_list_init(&actor->dirty);
-  ae_list_init(&actor->queue);
-  ae_list_init(&actor->reads);
-  ae_list_init(&actor->ids);
-  ae_map_put_hashed(&type->actors, (ae_str){actor->id, actor->id_len}, hash,
-                    actor);
-  ae_list_push(&type->realm->ring, &actor->ring);
-  type->realm->live++;
-  return actor;
-}
-
 /* Nothing is under way with it. */
 static bool is_idle(const ae__actor *actor) {
   return (actor->phase == AE__READY || actor->phase == AE__COLD) &&
@@ -103,19 +83,50 @@ static void hand_on(ae_realm *realm, ae__actor *actor) {
   ae_list_push(&realm->ring, &actor->ring);
 }
 
-/* Looks at a bounded number, so that a table of busy actors costs no turn of
- * the whole ring each time: the next call goes on. */
-void ae__realm_trim(ae_realm *realm) {
-  enum { LOOKS = 64 };
-  for (int n = 0; n < LOOKS && realm->live > realm->cap; n++) {
+/* Room for another actor. By the clock (Corbato 1968): an idle actor goes that
+ * was not used since the hand went by. Where the hand meets none soon, any idle
+ * one does. Both looks are bounded, so that a table of busy actors costs no
+ * turn of the whole ring each time: the next goes on where this one stopped. */
+static bool make_room(ae_realm *realm) {
+  enum { UNUSED_LOOKS = 64, LOOKS = 1024 };
+  bool some_idle = false;
+  for (size_t n = 0; n < LOOKS && realm->live >= realm->limits.live_actors;
+       n++) {
+    if (n >= realm->live && !some_idle) break; /* once around */
     ae__actor *actor = at_hand(realm);
-    if (is_idle(actor) && !actor->used) {
+    bool idle = is_idle(actor);
+    some_idle |= idle;
+    if (idle && (!actor->used || n >= UNUSED_LOOKS)) {
       evict(actor);
     } else {
       actor->used = false;
       hand_on(realm, actor);
     }
   }
+  return realm->live < realm->limits.live_actors;
+}
+
+ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash) {
+  ae__actor *actor = ae_map_get_hashed(&type->actors, id, hash);
+  if (actor) return actor;
+  if (type->realm->live >= type->realm->limits.live_actors &&
+      !make_room(type->realm))
+    return NULL;
+  AE_ASSERT_CMP(id.len, <=, UINT8_MAX);
+  actor = ae_zalloc(sizeof *actor + id.len);
+  memcpy(actor->id, id.ptr, id.len);
+  actor->id_len = (uint8_t)id.len;
+  actor->type = type;
+  actor->phase = AE__COLD;
+  ae_list_init(&actor->dirty);
+  ae_list_init(&actor->queue);
+  ae_list_init(&actor->reads);
+  ae_list_init(&actor->ids);
+  ae_map_put_hashed(&type->actors, (ae_str){actor->id, actor->id_len}, hash,
+                    actor);
+  ae_list_push(&type->realm->ring, &actor->ring);
+  type->realm->live++;
+  return actor;
 }
 
 bool ae__realm_relieve(ae_realm *realm) {

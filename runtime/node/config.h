@@ -29,6 +29,8 @@ typedef struct ae_namespace_config {
   size_t memory; /* bytes */
   size_t live_actors;
   double commands_per_s;    /* 0: no limit */
+  double events_per_s;      /* 0: no limit */
+  uint64_t bytes;           /* of stored records; 0: no limit */
   char *retry;              /* policy; NULL: not named */
   uint64_t retention_days;  /* 0: for ever */
   uint64_t retention_bytes; /* 0: no limit */

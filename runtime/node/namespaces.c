@@ -108,6 +108,8 @@ static void read_limits(ae_namespace_config *ns, ae_str fields) {
     if (field_number(group, "live_actors", &number))
       ns->live_actors = (size_t)number;
     field_number(group, "commands_per_s", &ns->commands_per_s);
+    field_number(group, "events_per_s", &ns->events_per_s);
+    if (field_number(group, "bytes", &number)) ns->bytes = (uint64_t)number;
   }
   if (ae_unpack_field(fields, "retention", &group)) {
     if (field_number(group, "days", &number))
@@ -155,8 +157,10 @@ static void show_namespace(ae_config *config, const ae_namespace_config *ns,
   static const char *const leaves[] = {"modules",
                                        "limits.handler_ms",
                                        "limits.memory_mb",
-                                       "limits.commands_per_s",
                                        "limits.live_actors",
+                                       "limits.commands_per_s",
+                                       "limits.events_per_s",
+                                       "limits.bytes",
                                        "retry",
                                        "retention.days",
                                        "retention.bytes"};
@@ -191,7 +195,7 @@ static void show_namespace(ae_config *config, const ae_namespace_config *ns,
       case 2:
         ae_pack_uint(out, ns->memory >> 20);
         break;
-      case 4:
+      case 3:
         ae_pack_uint(out, ns->live_actors);
         break;
       default:

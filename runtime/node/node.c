@@ -94,8 +94,12 @@ static void open_actors(ae_node *node) {
   for (size_t i = 0; i < node->count; i++) {
     ae__room *room = &node->rooms[i];
     const ae_namespace_config *ns = room->config;
+    const ae_limits limits = {.commands_per_s = ns->commands_per_s,
+                              .events_per_s = ns->events_per_s,
+                              .bytes = ns->bytes,
+                              .live_actors = ns->live_actors};
     room->realm = ae_actors_realm(node->actors, room->name, room->script,
-                                  ns->live_actors, ae_str_of(ns->retry));
+                                  &limits, ae_str_of(ns->retry));
   }
 }
 

@@ -106,6 +106,8 @@ static const ae__shape limits[] = {
     {.key = "handler_ms", .kind = AE__NUMBER, .max = 3600000},
     {.key = "memory_mb", .kind = AE__INTEGER, .min = 1, .max = 65536},
     {.key = "commands_per_s", .kind = AE__NUMBER, .max = 1e9},
+    {.key = "events_per_s", .kind = AE__NUMBER, .max = 1e9},
+    {.key = "bytes", .kind = AE__INTEGER, .min = 1, .max = 9007199254740992.0},
     {.key = "live_actors", .kind = AE__INTEGER, .min = 1, .max = 1e9},
     {0}};
 

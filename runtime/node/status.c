@@ -126,10 +126,21 @@ static void put_limits(fields *map, const ae_namespace_config *config) {
   put_limit(&one, "memory_mb", (double)(config->memory >> 20));
   put_limit(&one, "live_actors", (double)config->live_actors);
   put_limit(&one, "commands_per_s", config->commands_per_s);
+  put_limit(&one, "events_per_s", config->events_per_s);
+  put_limit(&one, "bytes", (double)config->bytes);
   fields_close(&one, field(map, "limits"));
   put_limit(&one, "days", (double)config->retention_days);
   put_limit(&one, "bytes", (double)config->retention_bytes);
   fields_close(&one, field(map, "retention"));
+}
+
+static void put_refused(fields *map, const ae_realm *realm) {
+  fields one = {0};
+  ae_realm_counts counts;
+  ae_realm_count(realm, &counts);
+  for (int i = 0; i < AE_LIMIT_COUNT; i++)
+    put_uint(&one, ae_limit_word((ae_limit)i), counts.refused[i]);
+  fields_close(&one, field(map, "refused"));
 }
 
 typedef struct typed {
@@ -175,6 +186,7 @@ static void put_room(fields *map, ae_node *node, const ae__room *room) {
   put_uint(map, "memory_bytes", ae_script_memory(room->script));
   put_uint(map, "live_actors", ae_realm_live(room->realm));
   put_limits(map, room->config);
+  put_refused(map, room->realm);
   put_modules(map, room->script);
   typed types = {.ns = room->name};
   ae_actors_counts(node->actors, put_type, &types);

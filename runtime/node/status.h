@@ -22,11 +22,11 @@ struct ae_status_read {
    * standstills, late_ms, longest_ms; wrong: list of code, message, facts and,
    * where it concerns one, namespace; namespaces: name → folder, revision,
    * loaded, memory_bytes, live_actors, limits (memory_mb, live_actors,
-   * commands_per_s …, nil: none), retention (days, bytes, nil: none), modules:
-   * list of name, kind, file, and of aggregates commands, events, types: name →
-   * the members of ae_type_counts, bus: published, delivered, dropped,
-   * subscriptions, store: commits, events, actors, snapshots, bytes, position,
-   * or error. */
+   * commands_per_s …, nil: none), refused (commands, by the limit that they
+   * were above), retention (days, bytes, nil: none), modules: list of name,
+   * kind, file, and of aggregates commands, events, types: name → the members
+   * of ae_type_counts, bus: published, delivered, dropped, subscriptions,
+   * store: commits, events, actors, snapshots, bytes, position, or error. */
   void (*cb)(ae_status_read *read, ae_str document);
   void *data;
   void *impl; /* private */

@@ -23,42 +23,35 @@ static uint64_t wait_of(const ae__http *http, unsigned kind) {
   }
 }
 
-static void put(ae__http *http, ae__deadline *due, unsigned kind,
-                uint64_t now) {
+static void put(ae__http *http, ae__deadline *due, unsigned kind) {
   ae_list_remove(&due->link);
   due->kind = (uint8_t)kind;
   if (kind == AE__DUE_NOTHING) return;
-  due->at = now + wait_of(http, kind);
+  due->at = uv_now(&http->loop->uv) + wait_of(http, kind);
   ae_list_push(&http->dues[kind], &due->link);
 }
 
 void ae__deadline_set(ae__connection *c, ae__due kind) {
-  put(c->http, &c->due, kind, uv_now(&c->http->loop->uv));
+  put(c->http, &c->due, kind);
 }
 
 void ae__deadline_sending(ae__connection *c, bool on) {
-  put(c->http, &c->send_due, on ? AE__DUE_SEND : AE__DUE_NOTHING,
-      uv_now(&c->http->loop->uv));
+  put(c->http, &c->send_due, on ? AE__DUE_SEND : AE__DUE_NOTHING);
 }
 
 /* The client took none of what it is owed. */
-static void overdue_send(ae__connection *c, uint64_t now) {
+static void overdue_send(ae__connection *c) {
   size_t unsent = c->wire->unwritten(c);
   if (unsent < c->unsent) {
     c->unsent = unsent;
-    put(c->http, &c->send_due, AE__DUE_SEND, now);
+    ae__deadline_sending(c, true);
     return;
   }
   ae__connection_cut(c);
 }
 
-static void overdue(ae__connection *c, unsigned kind, uint64_t now) {
+static void overdue(ae__connection *c, unsigned kind) {
   ae__request *r = c->request;
-  /* Not idle as long as it is owed something. */
-  if (kind == AE__DUE_IDLE && ae__output_waiting(c) > 0) {
-    put(c->http, &c->due, kind, now);
-    return;
-  }
   bool answerable = r && r->status == 0 && r->head.len > 0;
   if ((kind == AE__DUE_HEAD || kind == AE__DUE_BODY) && answerable) {
     ae_error err = {0};
@@ -74,16 +67,19 @@ static void overdue(ae__connection *c, unsigned kind, uint64_t now) {
   ae__connection_cut(c);
 }
 
-void ae__deadline_tick(ae__http *http, uint64_t now) {
+bool ae__deadline_tick(ae__http *http, uint64_t now) {
+  bool some = false;
   for (unsigned kind = 0; kind < AE__DUE_COUNT; kind++) {
     ae_list *list = &http->dues[kind];
     while (!ae_list_empty(list)) {
       ae__deadline *due = AE_CONTAINER(list->next, ae__deadline, link);
       if (due->at > now) break;
       if (kind == AE__DUE_SEND)
-        overdue_send(AE_CONTAINER(due, ae__connection, send_due), now);
+        overdue_send(AE_CONTAINER(due, ae__connection, send_due));
       else
-        overdue(AE_CONTAINER(due, ae__connection, due), kind, now);
+        overdue(AE_CONTAINER(due, ae__connection, due), kind);
     }
+    some = some || !ae_list_empty(list);
   }
+  return some;
 }

@@ -245,7 +245,7 @@ void ae__rows_stats(ae__db *db, ae__request *request) {
     bind_str(select, 1, read->ns);
   else
     sqlite3_bind_null(select, 1);
-  int code = ae__sql_fault("sqlite.read");
+  int code = ae__sql_fault("sqlite.stats");
   if (code == SQLITE_OK) code = sqlite3_step(select);
   if (code == SQLITE_ROW)
     sum->snapshots = (uint64_t)sqlite3_column_int64(select, 0);

@@ -89,6 +89,16 @@ static void put_file(const char *folder, const char *name, const char *text) {
   fclose(file);
 }
 
+static ae_script *open_script(world *w, const char *ns, size_t memory) {
+  ae_error err = {0};
+  ae_script *script;
+  ae_script_options options = {
+      .ns = ae_str_of(ns), .folder = w->folder, .memory_limit = memory};
+  if (ae_script_open(&options, &script, &err) != AE_OK)
+    fail_msg("%s", ae_error_text(&err));
+  return script;
+}
+
 world *world_open(size_t cap, size_t queue, size_t memory) {
   world *w = ae_zalloc(sizeof *w);
   strcpy(w->folder, "/tmp/aether-actor-XXXXXX");
@@ -100,18 +110,23 @@ world *world_open(size_t cap, size_t queue, size_t memory) {
   assert_int_equal(ae_loop_init(&w->loop, &err), AE_OK);
   ae_store_options store = {.url = "memory"};
   assert_int_equal(ae_store_open(&w->loop, &store, &w->store, &err), AE_OK);
-  ae_script_options script = {
-      .ns = AE_STR("bank"), .folder = w->folder, .memory_limit = memory};
-  if (ae_script_open(&script, &w->script, &err) != AE_OK)
-    fail_msg("%s", ae_error_text(&err));
+  w->script = open_script(w, "bank", memory);
   w->bus = ae_bus_new(&w->loop);
   ae_actors_options options = {
       .node = "n1", .queue_limit = queue, .bus = w->bus};
   w->actors = ae_actors_new(&w->loop, w->store, &options);
-  w->realm =
-      ae_actors_realm(w->actors, AE_STR("bank"), w->script, cap, (ae_str){0});
+  w->realm = ae_actors_realm(w->actors, AE_STR("bank"), w->script,
+                             &(ae_limits){.live_actors = cap}, (ae_str){0});
   ae_error_clear(&err);
   return w;
+}
+
+ae_realm *world_realm(world *w, const char *name, const ae_limits *limits) {
+  assert_true(w->other_count < 4);
+  ae_script *script = open_script(w, name, 0);
+  w->others[w->other_count++] = script;
+  return ae_actors_realm(w->actors, ae_str_of(name), script, limits,
+                         (ae_str){0});
 }
 
 static void on_closed(void *data) {
@@ -125,6 +140,7 @@ void world_close(world *w) {
   ae_store_close(w->store, on_closed, w);
   while (!w->closed) ae_loop_run(&w->loop);
   ae_script_close(w->script);
+  for (int i = 0; i < w->other_count; i++) ae_script_close(w->others[i]);
   ae_bus_free(w->bus);
   ae_loop_clear(&w->loop);
   const char *files[] = {"account.lua", "memo.lua", "friendly.lua"};

@@ -13,12 +13,16 @@ typedef struct world {
   ae_script *script;
   ae_actors *actors;
   ae_realm *realm;
+  ae_script *others[4]; /* of further namespaces */
+  int other_count;
   bool closed;
 } world;
 
 /* 0: the default of each. */
 world *world_open(size_t cap, size_t queue, size_t memory);
 void world_close(world *w);
+/* Another namespace with the same modules. `name` is kept. */
+ae_realm *world_realm(world *w, const char *name, const ae_limits *limits);
 
 /* A command with its outcome, kept for looking at. */
 typedef struct sent {

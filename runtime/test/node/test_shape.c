@@ -48,7 +48,8 @@ static void takes_what_is_right(void **state) {
       "{\"namespaces\":[]}",
       "{\"namespaces\":{\"bank\":{\"modules\":\"bank\",\"retry\":\"patient\","
       "\"limits\":{\"handler_ms\":0.5,\"memory_mb\":64,\"live_actors\":10,"
-      "\"commands_per_s\":1.5},\"retention\":{\"days\":365,\"bytes\":1}}}}",
+      "\"commands_per_s\":1.5,\"events_per_s\":1e9,\"bytes\":1},\"retention\":{"
+      "\"days\":365,\"bytes\":1}}}}",
   };
   for (size_t i = 0; i < sizeof good / sizeof *good; i++)
     assert_string_equal(check(good[i]), "");
