@@ -8,7 +8,8 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config luajit
   libluajit-5.1-dev libuv1-dev libmsgpack-dev libsqlite3-dev libxxhash-dev
   libjson-c-dev libnats-dev libssl-dev node-llhttp)
 test_packages=(libcmocka-dev lua-busted lua-check lua-socket clang-14
-  libclang-rt-14-dev clang-format-14 valgrind libc6-dbg sqlite3 nats-server)
+  libclang-rt-14-dev clang-format-14 valgrind libc6-dbg sqlite3 nats-server
+  curl openssl)
 
 say() { printf '== %s\n' "$*"; }
 complain() { printf '%s\n' "$*" >&2; }
@@ -56,6 +57,46 @@ install_packages() {
     complain "Could not install: ${missing[*]}"
     return 1
   fi
+}
+
+# Programs that only tests use, and no package of this system should bring: in
+# build/tools, fetched once. Without the network, the specs that need them fail
+# and say so.
+tools=$root/build/tools
+
+# Debian's prometheus would start a server; only its promtool is taken out.
+fetch_promtool() {
+  [ ! -x "$tools/promtool" ] || return 0
+  say 'tools: fetching promtool'
+  mkdir -p "$tools" "$scratch/prometheus"
+  (
+    cd "$scratch/prometheus"
+    apt-get -q download prometheus || {
+      as_root apt-get -q update && apt-get -q download prometheus
+    }
+    dpkg-deb -x prometheus_*.deb .
+    mv usr/bin/promtool "$tools/promtool"
+  ) >"$scratch/tools.log" 2>&1 </dev/null
+}
+
+# Checks OpenAPI documents.
+openapi_validator=@seriousme/openapi-schema-validator@2.11.0
+fetch_validator() {
+  [ ! -x "$tools/node_modules/.bin/validate-api" ] || return 0
+  command -v npm >/dev/null || install_packages nodejs npm
+  say "tools: fetching $openapi_validator"
+  npm install --prefix "$tools" --no-save --no-audit --no-fund \
+    --ignore-scripts "$openapi_validator" >"$scratch/tools.log" 2>&1 </dev/null
+}
+
+fetch_tools() {
+  local fetch
+  for fetch in fetch_promtool fetch_validator; do
+    "$fetch" || {
+      tail -n 5 "$scratch/tools.log" >&2
+      complain "$fetch failed; the specs that need it will too."
+    }
+  done
 }
 
 # build FOLDER TARGET… [-- CMAKE-OPTION…]: quiet unless it fails.

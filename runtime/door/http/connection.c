@@ -321,21 +321,19 @@ void ae__connection_mark(ae__connection *c) {
   ae_loop_defer(http->loop, &http->turn);
 }
 
-/* True: the exchange is over, and the next may begin. */
-static bool finish(ae__connection *c) {
+static void finish(ae__connection *c) {
   ae__request *r = c->request;
-  if (!r || !r->ended || (c->keep && !r->body_done)) return false;
+  if (!r || !r->ended || (c->keep && !r->body_done)) return;
   bool cut = r->aborted && r->old;
   release_request(c);
   if (cut) c->broken = true;
   if (!c->keep) {
     linger(c);
-    return false;
+    return;
   }
   c->phase = AE__IDLE;
   ae__deadline_set(c, AE__DUE_IDLE);
   if (c->http->draining) linger(c);
-  return true;
 }
 
 /* The route lets the body go on. */
@@ -374,16 +372,19 @@ static void sent_all(ae__connection *c) {
   ae__deadline_set(c, AE__DUE_LINGER);
 }
 
-static void turn(ae__connection *c) {
-  unsigned rounds = 0;
-  go_on(c);
-  while (finish(c) && has_rest(c)) {
-    if (++rounds == ROUNDS || ae__output_waiting(c) >= AE__OUT_FULL) {
-      ae__connection_mark(c);
-      break;
-    }
+/* What was read behind the last request. */
+static void next_requests(ae__connection *c) {
+  for (unsigned i = 0; i < ROUNDS && c->phase == AE__IDLE && has_rest(c); i++) {
+    if (ae__output_waiting(c) >= AE__OUT_FULL) return;
     feed_rest(c);
+    finish(c);
   }
+}
+
+static void turn(ae__connection *c) {
+  go_on(c);
+  finish(c);
+  next_requests(c);
   bool good = ae__output_send(c);
   if (good && c->phase == AE__LINGER && c->tls && !c->goodbye && !c->sending) {
     c->goodbye = true;
@@ -395,7 +396,11 @@ static void turn(ae__connection *c) {
     return;
   }
   if (!c->sending && c->out.len == 0) sent_all(c);
-  if (c->phase != AE__CLOSED) watch(c);
+  if (c->phase == AE__CLOSED) return;
+  /* Else what is being sent brings the next turn. */
+  if (c->phase == AE__IDLE && has_rest(c) && !c->sending)
+    ae__connection_mark(c);
+  watch(c);
 }
 
 void ae__connection_run(ae__http *http) {

@@ -23,35 +23,42 @@ static uint64_t wait_of(const ae__http *http, unsigned kind) {
   }
 }
 
-static void put(ae__http *http, ae__deadline *due, unsigned kind) {
+static void put(ae__http *http, ae__deadline *due, unsigned kind,
+                uint64_t now) {
   ae_list_remove(&due->link);
   due->kind = (uint8_t)kind;
   if (kind == AE__DUE_NOTHING) return;
-  due->at = uv_now(&http->loop->uv) + wait_of(http, kind);
+  due->at = now + wait_of(http, kind);
   ae_list_push(&http->dues[kind], &due->link);
 }
 
 void ae__deadline_set(ae__connection *c, ae__due kind) {
-  put(c->http, &c->due, kind);
+  put(c->http, &c->due, kind, uv_now(&c->http->loop->uv));
 }
 
 void ae__deadline_sending(ae__connection *c, bool on) {
-  put(c->http, &c->send_due, on ? AE__DUE_SEND : AE__DUE_NOTHING);
+  put(c->http, &c->send_due, on ? AE__DUE_SEND : AE__DUE_NOTHING,
+      uv_now(&c->http->loop->uv));
 }
 
 /* The client took none of what it is owed. */
-static void overdue_send(ae__connection *c) {
+static void overdue_send(ae__connection *c, uint64_t now) {
   size_t unsent = c->wire->unwritten(c);
   if (unsent < c->unsent) {
     c->unsent = unsent;
-    ae__deadline_sending(c, true);
+    put(c->http, &c->send_due, AE__DUE_SEND, now);
     return;
   }
   ae__connection_cut(c);
 }
 
-static void overdue(ae__connection *c, unsigned kind) {
+static void overdue(ae__connection *c, unsigned kind, uint64_t now) {
   ae__request *r = c->request;
+  /* Not idle as long as it is owed something. */
+  if (kind == AE__DUE_IDLE && ae__output_waiting(c) > 0) {
+    put(c->http, &c->due, kind, now);
+    return;
+  }
   bool answerable = r && r->status == 0 && r->head.len > 0;
   if ((kind == AE__DUE_HEAD || kind == AE__DUE_BODY) && answerable) {
     ae_error err = {0};
@@ -67,19 +74,16 @@ static void overdue(ae__connection *c, unsigned kind) {
   ae__connection_cut(c);
 }
 
-bool ae__deadline_tick(ae__http *http, uint64_t now) {
-  bool some = false;
+void ae__deadline_tick(ae__http *http, uint64_t now) {
   for (unsigned kind = 0; kind < AE__DUE_COUNT; kind++) {
     ae_list *list = &http->dues[kind];
     while (!ae_list_empty(list)) {
       ae__deadline *due = AE_CONTAINER(list->next, ae__deadline, link);
       if (due->at > now) break;
       if (kind == AE__DUE_SEND)
-        overdue_send(AE_CONTAINER(due, ae__connection, send_due));
+        overdue_send(AE_CONTAINER(due, ae__connection, send_due), now);
       else
-        overdue(AE_CONTAINER(due, ae__connection, due), kind);
+        overdue(AE_CONTAINER(due, ae__connection, due), kind, now);
     }
-    some = some || !ae_list_empty(list);
   }
-  return some;
 }

@@ -80,7 +80,7 @@ static void begin_head(ae__request *r, int status, const char *type) {
   AE_ASSERT_CMP(r->status, ==, 0);
   r->status = status;
   decide_keep(r);
-  c->http->counts.requests[status / 100 < 6 ? status / 100 : 0]++;
+  ae__tally_add(c->http, r->x.route, status);
   ae__http_date(c->http);
   ADD(out, "HTTP/1.1 ");
   add_uint(out, (uint64_t)status);

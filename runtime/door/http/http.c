@@ -59,6 +59,7 @@ void ae__http_init(ae__http *http, const ae__http_options *options) {
   ae_list_init(&http->marks);
   ae_list_init(&http->spares);
   ae__deadline_init(http);
+  ae__tally_init(http);
   http->turn.run = run_turn;
   http->read_bytes = ae_alloc(AE__READ_BYTES);
 }
@@ -74,6 +75,7 @@ void ae__http_clear(ae__http *http) {
   ae__tls_free(http->tls);
   ae_buf_clear(&http->nowhere);
   ae_free(http->read_bytes);
+  ae_free(http->tally);
   ae_free(http->url);
 }
 

@@ -46,5 +46,12 @@ typedef struct ae__http_counts {
   uint64_t bytes_in, bytes_out;
 } ae__http_counts;
 void ae__http_count(const ae__http *http, ae__http_counts *out);
+typedef struct ae__route_counts {
+  const ae__route *route; /* NULL: what came to none */
+  uint64_t requests[6];   /* as above */
+} ae__route_counts;
+/* One after the other; false behind the last. */
+bool ae__http_route_count(const ae__http *http, size_t at,
+                          ae__route_counts *out);
 
 #endif

@@ -130,6 +130,8 @@ struct ae__http {
   time_t date_at;    /* what `date` says */
   char date[80];     /* "Mon, 23 Nov 2026 12:00:00 GMT" */
   ae__http_counts counts;
+  ae__route_counts *tally; /* requests without a route, then by route */
+  size_t tally_count;
   void (*closed)(void *data);
   void *closed_data;
 };
@@ -170,8 +172,8 @@ void ae__connection_run(ae__http *http);
 void ae__deadline_init(ae__http *http);
 void ae__deadline_set(ae__connection *c, ae__due kind);
 void ae__deadline_sending(ae__connection *c, bool on);
-/* Ends what is overdue; false: nothing waits. */
-bool ae__deadline_tick(ae__http *http, uint64_t now);
+/* Ends what is overdue at `now`, ms of the loop. */
+void ae__deadline_tick(ae__http *http, uint64_t now);
 
 /* -- output.c -- */
 /* Gives what waits to the wire. False: broken. */
@@ -192,6 +194,11 @@ extern const ae__route *const ae__routes_all[];
 const ae__route *ae__route_find_in(const ae__route *const *tables,
                                    ae__method method, const ae_str *segments,
                                    unsigned count, const char **allowed);
+
+/* -- tally.c -- */
+void ae__tally_init(ae__http *http);
+/* An answer begins; `route` NULL: for what came to none. */
+void ae__tally_add(ae__http *http, const ae__route *route, int status);
 
 /* -- tcp.c -- */
 ae_status ae__tcp_resolve(const char *listen, struct sockaddr_storage *out,

@@ -1,0 +1,155 @@
+-- `aether dev`: what the one who writes an app sees while it runs.
+local counter = require("spec.support.counter")
+local json = require("dkjson")
+local program = require("spec.support.program")
+local server = require("spec.support.server")
+
+local careless = [[
+local event = require("aether.event")
+local careless = { initial = { log = {} } }
+local decide = {}
+careless.decide = decide
+function decide.note(state, note)
+  state.log[#state.log + 1] = note.text
+  return event("Noted", { text = note.text })
+end
+local evolve = {}
+careless.evolve = evolve
+function evolve.Noted() end
+return careless
+]]
+
+describe("aether dev #node", function()
+  local folder, node
+
+  before_each(function()
+    folder = program.folder()
+    counter.app(folder)
+    program.fill(folder, { ["cell/careless.lua"] = careless })
+    node = nil
+  end)
+
+  after_each(function()
+    if node and not node.process.ended then
+      node:kill(9)
+      node:wait()
+    end
+    program.remove(folder)
+  end)
+
+  local function send(actor, command, data, id)
+    local answer = node:request(
+      "POST",
+      "/v1/" .. actor .. "/" .. command,
+      { ["Content-Type"] = "application/json", ["Idempotency-Key"] = id },
+      data
+    )
+    return answer.status, json.decode(answer.body)
+  end
+
+  -- Printed lines from the first that has `text`, without their times.
+  local function printed(text)
+    local out = program.wait_for(function()
+      local out = node:out()
+      return out:find(text, 1, true) and out:sub(-1) == "\n" and out
+    end, text)
+    local lines = {}
+    for line in out:gmatch("([^\n]*)\n") do
+      lines[#lines + 1] = line:gsub("^%d%d:%d%d:%d%d%.%d%d%d ", "TIME ")
+    end
+    return lines
+  end
+
+  it("prints commands, what became of them, and their events", function()
+    node = server.start(folder, { command = "dev" })
+    assert.equal(200, (send("cell/counter/a", "add", '{"n":5}', "id-1")))
+    assert.equal(200, (send("cell/counter/a", "add", '{"n":5}', "id-1")))
+    assert.equal(422, (send("cell/counter/a", "refuse", "{}")))
+    assert.equal(404, (send("cell/counter/a", "addd", "{}")))
+    local lines = printed("unknown_command")
+    assert.same({
+      "Listening on " .. node.url,
+      'TIME cell/counter/a add {"n":5} accepted v1',
+      '             v1 Added {"n":5}',
+      'TIME cell/counter/a add {"n":5} accepted v1 (repeated)',
+      '             v1 Added {"n":5}',
+      'TIME cell/counter/a refuse {} rejected refused {"count":1}',
+    }, {
+      lines[1],
+      lines[2],
+      lines[3],
+      lines[4],
+      lines[5],
+      lines[6],
+    })
+    assert.matches(
+      "^TIME cell/counter/a addd {} failed unknown_command: .*add",
+      lines[7]
+    )
+    assert.equal(7, #lines)
+    node:kill(2)
+    local result = node:wait()
+    assert.equal(0, result.status, result.err)
+    local stored =
+      counter.events(folder, "sqlite:" .. folder .. "/data/events.db")
+    assert.equal(1, #stored.events)
+  end)
+
+  it("catches a decide that changes its state, which run does not", function()
+    node = server.start(folder, { command = "dev" })
+    local status, problem = send("cell/careless/a", "note", '{"text":"x"}')
+    assert.equal(500, status)
+    assert.equal("contract_error", problem.code)
+    local lines = printed("contract_error")
+    assert.matches("failed contract_error: .*careless.lua", lines[2])
+    node:stop()
+    node = server.start(folder, { command = "run" })
+    assert.equal(200, (send("cell/careless/a", "note", '{"text":"x"}')))
+    node:stop()
+  end)
+
+  it("shows names that would move the cursor, and long data, safely", function()
+    node = server.start(folder, { command = "dev" })
+    local text = ("ä"):rep(3000)
+    assert.equal(
+      200,
+      (send("cell/counter/a%1b%5b31m", "add", '{"n":1,"text":"' .. text .. '"}'))
+    )
+    local lines = printed("accepted")
+    assert.matches("^TIME cell/counter/a%?%[31m add {", lines[2])
+    assert.matches("… %(%d+ bytes%) accepted v1$", lines[2])
+    assert(#lines[2] < 1200)
+    assert.is_nil(lines[2]:find("\195…"), "cut inside a character")
+    node:stop()
+  end)
+
+  it("ends where nobody reads what it prints", function()
+    local fifo = folder .. "/fifo"
+    program.run({ "mkfifo", fifo })
+    local reader = assert(io.open(fifo, "r+"))
+    local process = program.start_aether({
+      "-C",
+      folder,
+      "dev",
+      "--listen",
+      "127.0.0.1:0",
+    }, { stdout_file = fifo })
+    local url = reader:read("*l"):match("http://%S+")
+    reader:close()
+    local told = program.run({
+      "curl",
+      "-s",
+      "-d",
+      '{"n":1}',
+      "-H",
+      "Content-Type: application/json",
+      url .. "/v1/cell/counter/a/add",
+    })
+    assert.matches('"accepted"', told.out)
+    program.wait_for(function()
+      return not process:running()
+    end, "the end")
+    local err = program.read(process.stderr)
+    assert.matches("nobody reads stdout any more", err)
+  end)
+end)
