@@ -9,7 +9,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config luajit
   libjson-c-dev libnats-dev libssl-dev node-llhttp)
 test_packages=(libcmocka-dev lua-busted lua-check lua-socket clang-14
   libclang-rt-14-dev clang-format-14 valgrind libc6-dbg sqlite3 nats-server
-  curl openssl nodejs)
+  curl openssl nodejs chromium-headless-shell)
 
 say() { printf '== %s\n' "$*"; }
 complain() { printf '%s\n' "$*" >&2; }
