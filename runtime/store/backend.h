@@ -4,7 +4,7 @@
 #ifndef AE_STORE_BACKEND_H
 #define AE_STORE_BACKEND_H
 
-#include "store/store.h"
+#include "store/keep.h"
 
 /* A page of a read or scan holds at most about this much. */
 #define AE__PAGE_BYTES (1u << 20)
@@ -51,6 +51,17 @@ typedef struct ae_backend {
   ae_status (*trim)(ae_store *store, ae_trim *trim, ae_error *err);
   /* A write that leaves nothing behind, where such a one could fail. */
   ae_status (*probe)(ae_store *store, ae_write *write, ae_error *err);
+
+  /* keep.h */
+  ae_status (*copy)(ae_store *store, ae_copy *copy, ae_error *err);
+  ae_status (*inspect)(ae_store *store, ae_inspect *inspect, ae_error *err);
+  /* What it gives starts with an ae_place. NULL: a store of this kind has no
+   * place. */
+  ae_status (*place_take)(const char *path, bool over, ae_place **out,
+                          ae_error *err);
+  const char *(*place_beside)(const ae_place *place);
+  ae_status (*place_fill)(ae_place *place, ae_buf *kept, ae_error *err);
+  void (*place_free)(ae_place *place);
 } ae_backend;
 
 #define AE__SNAPSHOTS_KEPT 4
@@ -66,6 +77,10 @@ struct ae_store {
 
 /* What a write came to, for ae_store_health. */
 void ae__store_wrote(ae_store *store, ae_status status, const ae_error *err);
+struct ae_place {
+  const ae_backend *backend;
+};
+
 /* Calls back, then clears the error. */
 void ae__append_answer(ae_store *store, ae_append *append);
 /* The last thing of a backend's close. */

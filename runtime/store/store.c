@@ -12,22 +12,29 @@ static const ae_backend *const backends[] = {
     &ae__sqlite_backend,
 };
 
-ae_status ae_store_open(ae_loop *loop, const ae_store_options *options,
-                        ae_store **out, ae_error *err) {
-  *out = NULL;
+/* The backend of a URL, and what follows its scheme's colon. */
+static const ae_backend *backend_for(const char *url, const char **path,
+                                     ae_error *err) {
   for (size_t i = 0; i < sizeof backends / sizeof *backends; i++) {
     size_t len = strlen(backends[i]->scheme);
-    if (strncmp(options->url, backends[i]->scheme, len) != 0) continue;
-    const char *rest = options->url + len;
-    if (*rest == '\0') return backends[i]->open(loop, options, rest, out, err);
-    if (*rest == ':')
-      return backends[i]->open(loop, options, rest + 1, out, err);
+    if (strncmp(url, backends[i]->scheme, len) != 0) continue;
+    if (url[len] != '\0' && url[len] != ':') continue;
+    *path = url + len + (url[len] == ':');
+    return backends[i];
   }
   ae_error_set(err, AE_USAGE,
                "\"%s\" names no store that this version opens; it opens "
                "memory and sqlite:FILE",
-               options->url);
-  return AE_USAGE;
+               url);
+  return NULL;
+}
+
+ae_status ae_store_open(ae_loop *loop, const ae_store_options *options,
+                        ae_store **out, ae_error *err) {
+  const char *path;
+  const ae_backend *backend = backend_for(options->url, &path, err);
+  *out = NULL;
+  return backend ? backend->open(loop, options, path, out, err) : AE_USAGE;
 }
 
 void ae_store_close(ae_store *store, void (*cb)(void *data), void *data) {
@@ -280,4 +287,46 @@ ae_status ae_store_stats(ae_store *store, ae_stats_read *read, ae_error *err) {
   CHECK(in_order(store, err));
   if (read->ns.ptr) CHECK(spaced(read->ns, err));
   return store->backend->stats(store, read, err);
+}
+
+/* -- keep.h -- */
+
+ae_status ae_store_copy(ae_store *store, ae_copy *copy, ae_error *err) {
+  CHECK(in_order(store, err));
+  return store->backend->copy(store, copy, err);
+}
+
+void ae_copy_stop(ae_copy *copy) {
+  copy->stopped = true;
+}
+
+ae_status ae_store_inspect(ae_store *store, ae_inspect *inspect,
+                           ae_error *err) {
+  CHECK(in_order(store, err));
+  return store->backend->inspect(store, inspect, err);
+}
+
+ae_status ae_place_take(const char *url, bool over, ae_place **out,
+                        ae_error *err) {
+  const char *path;
+  const ae_backend *backend = backend_for(url, &path, err);
+  *out = NULL;
+  if (!backend) return AE_USAGE;
+  if (backend->place_take) return backend->place_take(path, over, out, err);
+  return ae_error_set(err, AE_USAGE,
+                      "the store \"%s\" is no file that another one could "
+                      "be put in the place of",
+                      url);
+}
+
+const char *ae_place_beside(const ae_place *place) {
+  return place->backend->place_beside(place);
+}
+
+ae_status ae_place_fill(ae_place *place, ae_buf *kept, ae_error *err) {
+  return place->backend->place_fill(place, kept, err);
+}
+
+void ae_place_free(ae_place *place) {
+  if (place) place->backend->place_free(place);
 }

@@ -398,4 +398,6 @@ const ae_backend ae__memory_backend = {
     .put_rows = ae__memory_put_rows,
     .trim = trim,
     .probe = ae__memory_probe,
+    .copy = ae__memory_copy,
+    .inspect = ae__memory_inspect,
 };

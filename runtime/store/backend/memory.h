@@ -88,6 +88,10 @@ static inline ae__entry *ae__memory_entry(const ae__memory *memory,
                           [(position - 1) % AE__SEGMENT];
 }
 
+/* A request that is carried out later; `run` takes it: the caller's struct. */
+void *ae__memory_defer(ae_store *store, void *of, void (*run)(ae_task *task));
+void *ae__memory_take(ae_task *task, ae__memory **memory);
+
 ae__memory_actor *ae__memory_actor_get(ae__memory *memory, const ae_ref *ref);
 ae__space *ae__memory_space_get(ae__memory *memory, ae_str name);
 /* Where the id was stored; 0: nowhere. */
@@ -116,5 +120,8 @@ ae_status ae__memory_probe(ae_store *store, ae_write *write, ae_error *err);
 ae_status ae__memory_put_rows(ae_store *store, ae_rows_write *rows,
                               ae_error *err);
 ae_status ae__memory_stats(ae_store *store, ae_stats_read *read, ae_error *err);
+ae_status ae__memory_copy(ae_store *store, ae_copy *copy, ae_error *err);
+ae_status ae__memory_inspect(ae_store *store, ae_inspect *inspect,
+                             ae_error *err);
 
 #endif

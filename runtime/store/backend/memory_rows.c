@@ -11,8 +11,7 @@ struct request {
   void *of; /* the caller's struct */
 };
 
-static void *request_defer(ae_store *store, void *of,
-                           void (*run)(ae_task *task)) {
+void *ae__memory_defer(ae_store *store, void *of, void (*run)(ae_task *task)) {
   struct request *request = ae_zalloc(sizeof *request);
   request->memory = (ae__memory *)store;
   request->of = of;
@@ -21,7 +20,7 @@ static void *request_defer(ae_store *store, void *of,
   return request;
 }
 
-static void *request_take(ae_task *task, ae__memory **memory) {
+void *ae__memory_take(ae_task *task, ae__memory **memory) {
   struct request *request = AE_CONTAINER(task, struct request, task);
   void *of = request->of;
   *memory = request->memory;
@@ -112,7 +111,7 @@ ae_status ae__memory_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
 
 static void load_run(ae_task *task) {
   ae__memory *memory;
-  ae_snapshot_read *read = request_take(task, &memory);
+  ae_snapshot_read *read = ae__memory_take(task, &memory);
   ae__memory_actor *actor = ae__memory_actor_get(memory, &read->ref);
   const ae__memory_snapshot *at = actor ? actor->snapshots : NULL;
   while (at && (at->version > read->at_most ||
@@ -128,7 +127,7 @@ static void load_run(ae_task *task) {
 ae_status ae__memory_load_snapshot(ae_store *store, ae_snapshot_read *read,
                                    ae_error *err) {
   (void)err;
-  read->impl = request_defer(store, read, load_run);
+  read->impl = ae__memory_defer(store, read, load_run);
   return AE_OK;
 }
 
@@ -288,7 +287,7 @@ static uint32_t rows_find(struct projection *projection,
 
 static void rows_run(ae_task *task) {
   ae__memory *memory;
-  ae_rows_read *read = request_take(task, &memory);
+  ae_rows_read *read = ae__memory_take(task, &memory);
   struct projection *projection =
       projection_get(memory, read->ns, read->projection);
   ae_row *rows = NULL;
@@ -302,7 +301,7 @@ static void rows_run(ae_task *task) {
 ae_status ae__memory_read_rows(ae_store *store, ae_rows_read *read,
                                ae_error *err) {
   (void)err;
-  read->impl = request_defer(store, read, rows_run);
+  read->impl = ae__memory_defer(store, read, rows_run);
   return AE_OK;
 }
 
@@ -322,7 +321,7 @@ void ae__memory_rows_clear(ae__memory *memory) {
 
 static void stats_run(ae_task *task) {
   ae__memory *memory;
-  ae_stats_read *read = request_take(task, &memory);
+  ae_stats_read *read = ae__memory_take(task, &memory);
   ae_stats *sum = &read->stats;
   *sum = (ae_stats){0};
   ae__space *space;
@@ -343,6 +342,6 @@ static void stats_run(ae_task *task) {
 ae_status ae__memory_stats(ae_store *store, ae_stats_read *read,
                            ae_error *err) {
   (void)err;
-  read->impl = request_defer(store, read, stats_run);
+  read->impl = ae__memory_defer(store, read, stats_run);
   return AE_OK;
 }

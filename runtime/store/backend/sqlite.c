@@ -13,8 +13,8 @@ void ae__push(ae__sqlite *store, ae__request *request) {
   ae_worker_push(store->worker, &request->task);
 }
 
-static ae__request *request_new(ae_store *store, ae__kind kind, void *of,
-                                void (*answer)(ae_task *task)) {
+ae__request *ae__request_new(ae_store *store, ae__kind kind, void *of,
+                             void (*answer)(ae_task *task)) {
   ae__request *request = ae_zalloc(sizeof *request);
   request->kind = kind;
   request->store = ae__sqlite_of(store);
@@ -30,7 +30,7 @@ ae__request *ae__answered(ae_task *task) {
   return request;
 }
 
-static void request_free(ae__request *request) {
+void ae__request_free(ae__request *request) {
   ae_error_clear(&request->error);
   ae_buf_clear(&request->text);
   ae_free(request);
@@ -102,7 +102,7 @@ static void on_write(ae_task *task) {
   write->impl = NULL;
   ae__store_wrote(&request->store->store, request->status, &request->error);
   write->cb(write, request->status, said(request));
-  request_free(request);
+  ae__request_free(request);
 }
 
 static ae_status sqlite_save_snapshot(ae_store *store,
@@ -110,7 +110,7 @@ static ae_status sqlite_save_snapshot(ae_store *store,
                                       ae_error *err) {
   (void)err;
   ae__request *request =
-      request_new(store, AE__SNAPSHOT_SAVE, &snapshot->write, on_write);
+      ae__request_new(store, AE__SNAPSHOT_SAVE, &snapshot->write, on_write);
   ae__key key;
   ae__key_of(&key, &snapshot->ref);
   ae_buf_add(&request->text, &key.len, sizeof key.len);
@@ -124,14 +124,14 @@ static ae_status sqlite_put_rows(ae_store *store, ae_rows_write *rows,
                                  ae_error *err) {
   (void)err;
   ae__push(ae__sqlite_of(store),
-           request_new(store, AE__ROWS_PUT, &rows->write, on_write));
+           ae__request_new(store, AE__ROWS_PUT, &rows->write, on_write));
   return AE_OK;
 }
 
 static ae_status sqlite_probe(ae_store *store, ae_write *write, ae_error *err) {
   (void)err;
   ae__push(ae__sqlite_of(store),
-           request_new(store, AE__PROBE, write, on_write));
+           ae__request_new(store, AE__PROBE, write, on_write));
   return AE_OK;
 }
 
@@ -172,14 +172,14 @@ static void on_lookup(ae_task *task) {
   lookup->impl = NULL;
   lookup->record = ae_buf_view(&request->text);
   lookup->cb(lookup, request->status, said(request));
-  request_free(request);
+  ae__request_free(request);
 }
 
 static ae_status sqlite_lookup(ae_store *store, ae_lookup *lookup,
                                ae_error *err) {
   (void)err;
   ae__push(ae__sqlite_of(store),
-           request_new(store, AE__LOOKUP, lookup, on_lookup));
+           ae__request_new(store, AE__LOOKUP, lookup, on_lookup));
   return AE_OK;
 }
 
@@ -189,14 +189,14 @@ static void on_snapshot(ae_task *task) {
   read->impl = NULL;
   read->state = ae_buf_view(&request->text);
   read->cb(read, request->status, said(request));
-  request_free(request);
+  ae__request_free(request);
 }
 
 static ae_status sqlite_load_snapshot(ae_store *store, ae_snapshot_read *read,
                                       ae_error *err) {
   (void)err;
   ae__push(ae__sqlite_of(store),
-           request_new(store, AE__SNAPSHOT_LOAD, read, on_snapshot));
+           ae__request_new(store, AE__SNAPSHOT_LOAD, read, on_snapshot));
   return AE_OK;
 }
 
@@ -220,14 +220,14 @@ static void on_rows(ae_task *task) {
   read->impl = NULL;
   read->cb(read, request->status, rows, count, said(request));
   ae_free(rows);
-  request_free(request);
+  ae__request_free(request);
 }
 
 static ae_status sqlite_read_rows(ae_store *store, ae_rows_read *read,
                                   ae_error *err) {
   (void)err;
   ae__push(ae__sqlite_of(store),
-           request_new(store, AE__ROWS_READ, read, on_rows));
+           ae__request_new(store, AE__ROWS_READ, read, on_rows));
   return AE_OK;
 }
 
@@ -236,13 +236,14 @@ static void on_stats(ae_task *task) {
   ae_stats_read *read = request->of;
   read->impl = NULL;
   read->cb(read, request->status, said(request));
-  request_free(request);
+  ae__request_free(request);
 }
 
 static ae_status sqlite_stats(ae_store *store, ae_stats_read *read,
                               ae_error *err) {
   (void)err;
-  ae__push(ae__sqlite_of(store), request_new(store, AE__STATS, read, on_stats));
+  ae__push(ae__sqlite_of(store),
+           ae__request_new(store, AE__STATS, read, on_stats));
   return AE_OK;
 }
 
@@ -349,4 +350,10 @@ const ae_backend ae__sqlite_backend = {
     .put_rows = sqlite_put_rows,
     .trim = sqlite_trim,
     .probe = sqlite_probe,
+    .copy = ae__sqlite_copy,
+    .inspect = ae__sqlite_inspect,
+    .place_take = ae__sqlite_place_take,
+    .place_beside = ae__sqlite_place_beside,
+    .place_fill = ae__sqlite_place_fill,
+    .place_free = ae__sqlite_place_free,
 };

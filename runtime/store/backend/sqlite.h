@@ -202,8 +202,10 @@ typedef enum ae__kind {
   AE__APPENDS,
   AE__SNAPSHOT_SAVE,
   AE__ROWS_PUT,
-  AE__PROBE,
-  AE__TRIM, /* up to here: writes */
+  AE__PROBE, /* up to here: writes of a group */
+  AE__TRIM,  /* from here: alone, behind all others */
+  AE__COPY,
+  AE__INSPECT,
   AE__READ_PAGE,
   AE__SCAN_PAGE,
   AE__LOOKUP,
@@ -289,6 +291,9 @@ typedef struct ae__sqlite {
 } ae__sqlite;
 
 /* -- sqlite -- */
+ae__request *ae__request_new(ae_store *store, ae__kind kind, void *of,
+                             void (*answer)(ae_task *task));
+void ae__request_free(ae__request *request);
 static inline ae__sqlite *ae__sqlite_of(ae_store *store) {
   return (ae__sqlite *)store;
 }
@@ -321,7 +326,42 @@ void ae__sql_close(ae__db *db);
 /* A reader's file that nobody had open has changed since, or a writer has come:
  * what was read of it does not hold. */
 bool ae__sql_stale(const ae__db *db);
+/* Only the first of these. */
+bool ae__sql_changed(const ae__db *db);
 int ae__sql_reopen(ae__db *db);
+/* The connection alone: db->path and db->immutable are set. `alone`: nobody
+ * else knows of the file. After an error too there is one to detach. */
+int ae__sql_attach(ae__db *db, int flags, bool alone);
+void ae__sql_detach(ae__db *db);
+/* The OS lock of the writer of db->path, into db->lock. */
+ae_status ae__sql_lock(ae__db *db, ae_error *err);
+/* The file begins as one of SQLite does, or is empty. */
+bool ae__sql_is(const ae__db *db);
+/* Of a link, what it leads to. The caller's. */
+char *ae__sql_real_path(const char *path);
+int ae__sql_text(ae__db *db, const char *text);
+/* The first column of the first row; untouched where there is none. */
+int ae__sql_int(ae__db *db, const char *text, int64_t *out);
+ae_status ae__sql_refuse(ae_error *err, const char *path, const char *cause,
+                         const char *mend);
+ae_status ae__sql_refuse_errno(ae_error *err, const char *path, int error);
+
+/* -- sqlite_copy -- */
+ae_status ae__sqlite_copy(ae_store *store, ae_copy *copy, ae_error *err);
+/* Takes part of the copy on. */
+void ae__copy_slice(ae__db *db, ae__request *request);
+
+/* -- sqlite_inspect -- */
+ae_status ae__sqlite_inspect(ae_store *store, ae_inspect *inspect,
+                             ae_error *err);
+void ae__inspect(ae__db *db, ae__request *request);
+
+/* -- sqlite_place -- */
+ae_status ae__sqlite_place_take(const char *path, bool over, ae_place **out,
+                                ae_error *err);
+const char *ae__sqlite_place_beside(const ae_place *place);
+ae_status ae__sqlite_place_fill(ae_place *place, ae_buf *kept, ae_error *err);
+void ae__sqlite_place_free(ae_place *place);
 
 /* -- sqlite_sql -- */
 int ae__sql_prepare(ae__db *db);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "store/backend/sqlite.h"
 
@@ -49,8 +50,8 @@ static const char schema[] =
 
 /* -- what cannot be opened -- */
 
-static ae_status refuse(ae_error *err, const char *path, const char *cause,
-                        const char *mend) {
+ae_status ae__sql_refuse(ae_error *err, const char *path, const char *cause,
+                         const char *mend) {
   ae_error_set(err, AE_STORE_UNAVAILABLE, "%s cannot be opened: %s; %s", path,
                cause, mend);
   ae_error_cstr(err, "cause", cause);
@@ -59,38 +60,37 @@ static ae_status refuse(ae_error *err, const char *path, const char *cause,
 
 /* Some folders take no file, and say the same as if they were not there. */
 static bool has_folder(const char *path) {
-  const char *slash = strrchr(path, '/');
-  size_t len = slash ? (size_t)(slash - path) + 1 : 0;
-  char *folder = len ? ae_strdup(path) : ae_strdup(".");
-  if (len) folder[len] = '\0';
+  char *folder = ae_file_folder(path);
   struct stat about;
   bool is = stat(folder, &about) == 0 && S_ISDIR(about.st_mode);
   ae_free(folder);
   return is;
 }
 
-static ae_status refuse_errno(ae_error *err, const char *path, int error) {
+ae_status ae__sql_refuse_errno(ae_error *err, const char *path, int error) {
   switch (error) {
     case ENOENT:
     case ENOTDIR:
       if (has_folder(path))
-        return refuse(err, path, "its folder takes no file",
-                      "name one in another folder");
-      return refuse(err, path, "its folder is not there", "make it first");
+        return ae__sql_refuse(err, path, "its folder takes no file",
+                              "name one in another folder");
+      return ae__sql_refuse(err, path, "its folder is not there",
+                            "make it first");
     case EACCES:
     case EPERM:
-      return refuse(err, path, "permission denied",
-                    "see the permissions of the file and of its folder");
+      return ae__sql_refuse(
+          err, path, "permission denied",
+          "see the permissions of the file and of its folder");
     case EROFS:
-      return refuse(err, path, "its file system is read-only",
-                    "it can be read (state, events), not written");
+      return ae__sql_refuse(err, path, "its file system is read-only",
+                            "it can be read (state, events), not written");
     case ENOSPC:
     case EDQUOT:
-      refuse(err, path, "the disk is full", "make room");
+      ae__sql_refuse(err, path, "the disk is full", "make room");
       if (err) err->status = AE_STORE_FULL;
       return AE_STORE_FULL;
     default:
-      return refuse(err, path, strerror(error), "see the system's log");
+      return ae__sql_refuse(err, path, strerror(error), "see the system's log");
   }
 }
 
@@ -119,16 +119,16 @@ static long lock_holder(int file) {
   return pid;
 }
 
-static ae_status lock_writer(ae__db *db, ae_error *err) {
+ae_status ae__sql_lock(ae__db *db, ae_error *err) {
   char text[32];
   char *name = sqlite3_mprintf("%s.lock", db->path);
   db->lock = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   int error = errno;
   sqlite3_free(name);
-  if (db->lock < 0) return refuse_errno(err, db->path, error);
+  if (db->lock < 0) return ae__sql_refuse_errno(err, db->path, error);
   if (!lock_take(db->lock, F_WRLCK)) {
     if (errno != EAGAIN && errno != EACCES)
-      return refuse_errno(err, db->path, errno);
+      return ae__sql_refuse_errno(err, db->path, errno);
     long pid = lock_holder(db->lock);
     ae_error_set(err, AE_STORE_UNAVAILABLE,
                  "%s has a writer already, the process %ld: end it, or ask it "
@@ -140,13 +140,13 @@ static ae_status lock_writer(ae__db *db, ae_error *err) {
   }
   int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
   if (ftruncate(db->lock, 0) != 0 || pwrite(db->lock, text, (size_t)len, 0) < 0)
-    return refuse_errno(err, db->path, errno);
+    return ae__sql_refuse_errno(err, db->path, errno);
   return AE_OK;
 }
 
 /* -- opening -- */
 
-static int pragma_int(ae__db *db, const char *text, int64_t *out) {
+int ae__sql_int(ae__db *db, const char *text, int64_t *out) {
   sqlite3_stmt *statement;
   int code = sqlite3_prepare_v2(db->sqlite, text, -1, &statement, NULL);
   if (code != SQLITE_OK) return code;
@@ -156,37 +156,20 @@ static int pragma_int(ae__db *db, const char *text, int64_t *out) {
   return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
-static int run_text(ae__db *db, const char *text) {
+int ae__sql_text(ae__db *db, const char *text) {
   return sqlite3_exec(db->sqlite, text, NULL, NULL, NULL);
 }
 
 static int create(ae__db *db) {
   char pragmas[128];
-  int code = run_text(db, "BEGIN IMMEDIATE");
-  if (code == SQLITE_OK) code = run_text(db, schema);
+  int code = ae__sql_text(db, "BEGIN IMMEDIATE");
+  if (code == SQLITE_OK) code = ae__sql_text(db, schema);
   snprintf(pragmas, sizeof pragmas,
            "PRAGMA application_id=%d; PRAGMA user_version=%d;",
            AE__SQLITE_APPLICATION, AE__SQLITE_FORMAT);
-  if (code == SQLITE_OK) code = run_text(db, pragmas);
+  if (code == SQLITE_OK) code = ae__sql_text(db, pragmas);
   if (code == SQLITE_OK) code = ae__sql_fault("sqlite.create");
-  if (code == SQLITE_OK) code = run_text(db, "COMMIT");
-  return code;
-}
-
-/* The file's name outlives a power cut. */
-static int sync_folder(const char *path) {
-  ae_buf folder = {0};
-  const char *slash = strrchr(path, '/');
-  if (slash)
-    ae_buf_add(&folder, path, (size_t)(slash - path) + 1);
-  else
-    ae_buf_str(&folder, AE_STR("."));
-  int file = open(ae_buf_cstr(&folder), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  ae_buf_clear(&folder);
-  if (file < 0) return SQLITE_IOERR;
-  /* A file system that cannot do it says EINVAL. */
-  int code = fsync(file) == 0 || errno == EINVAL ? SQLITE_OK : SQLITE_IOERR;
-  close(file);
+  if (code == SQLITE_OK) code = ae__sql_text(db, "COMMIT");
   return code;
 }
 
@@ -204,7 +187,7 @@ static bool has_wal(const ae__db *db) {
 
 /* SQLite takes a file of a few bytes for an empty one, and would write over it.
  * While a journal is there, SQLite has yet to bring the file in order. */
-static bool is_sqlite(const ae__db *db) {
+bool ae__sql_is(const ae__db *db) {
   static const char magic[16] = "SQLite format 3";
   char start[16];
   int file = open(db->path, O_RDONLY | O_CLOEXEC);
@@ -219,31 +202,32 @@ static bool is_sqlite(const ae__db *db) {
 /* What the file says it is. AE_OK: ours, or empty (`*fresh`). */
 static ae_status identify(ae__db *db, bool *fresh, ae_error *err) {
   int64_t application = 0, format = 0, tables = 0, pages = 0, page = 0;
-  int code = pragma_int(db, "PRAGMA application_id", &application);
-  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA user_version", &format);
+  int code = ae__sql_int(db, "PRAGMA application_id", &application);
+  if (code == SQLITE_OK) code = ae__sql_int(db, "PRAGMA user_version", &format);
   if (code == SQLITE_OK)
-    code = pragma_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
-  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA page_count", &pages);
-  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA page_size", &page);
+    code = ae__sql_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
+  if (code == SQLITE_OK) code = ae__sql_int(db, "PRAGMA page_count", &pages);
+  if (code == SQLITE_OK) code = ae__sql_int(db, "PRAGMA page_size", &page);
   if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
   *fresh = application == 0 && format == 0 && tables == 0;
   if (*fresh) return AE_OK;
   if (application != AE__SQLITE_APPLICATION)
-    return refuse(err, db->path, "it is a database of another application",
-                  "name another file");
+    return ae__sql_refuse(err, db->path,
+                          "it is a database of another application",
+                          "name another file");
   if (format > AE__SQLITE_FORMAT) {
     char cause[96];
     snprintf(cause, sizeof cause,
              "its format %lld is newer than this aether's, %d",
              (long long)format, AE__SQLITE_FORMAT);
-    return refuse(err, db->path, cause,
-                  "use the version that wrote it, or a newer one");
+    return ae__sql_refuse(err, db->path, cause,
+                          "use the version that wrote it, or a newer one");
   }
   struct stat about;
   if (!has_wal(db) && stat(db->path, &about) == 0 &&
       about.st_size < pages * page)
-    return refuse(err, db->path, "it is cut short: damaged",
-                  "put a backup in its place");
+    return ae__sql_refuse(err, db->path, "it is cut short: damaged",
+                          "put a backup in its place");
   return AE_OK;
 }
 
@@ -255,10 +239,10 @@ static int on_wal(void *data, sqlite3 *sqlite, const char *name, int pages) {
   return SQLITE_OK;
 }
 
-static int attach(ae__db *db, int flags) {
+int ae__sql_attach(ae__db *db, int flags, bool alone) {
   const char *name = db->path;
   char *uri = NULL;
-  if (db->immutable) {
+  if (alone || db->immutable) {
     ae_buf escaped = {0};
     for (const char *at = db->path; *at; at++) {
       if (strchr("%?#", *at))
@@ -266,7 +250,8 @@ static int attach(ae__db *db, int flags) {
       else
         ae_buf_byte(&escaped, (uint8_t)*at);
     }
-    uri = sqlite3_mprintf("file:%s?immutable=1", ae_buf_cstr(&escaped));
+    uri = sqlite3_mprintf("file:%s?%s", ae_buf_cstr(&escaped),
+                          alone ? "nolock=1" : "immutable=1");
     ae_buf_clear(&escaped);
     flags |= SQLITE_OPEN_URI;
     name = uri;
@@ -278,12 +263,14 @@ static int attach(ae__db *db, int flags) {
   if (code != SQLITE_OK) return code;
   sqlite3_busy_timeout(db->sqlite, 5000);
   sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-  return run_text(db,
-                  "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-                  "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY;");
+  if (alone) code = ae__sql_text(db, "PRAGMA locking_mode=EXCLUSIVE");
+  if (code != SQLITE_OK) return code;
+  return ae__sql_text(db,
+                      "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+                      "PRAGMA cache_size=-65536; PRAGMA temp_store=MEMORY;");
 }
 
-static void detach(ae__db *db) {
+void ae__sql_detach(ae__db *db) {
   ae__sql_unprepare(db);
   sqlite3_close(db->sqlite);
   db->sqlite = NULL;
@@ -292,25 +279,28 @@ static void detach(ae__db *db) {
 static ae_status open_writer(ae__db *db, ae_error *err) {
   bool fresh;
   char size[48];
-  ae_status status = lock_writer(db, err);
+  ae_status status = ae__sql_lock(db, err);
   if (status != AE_OK) return status;
-  int code = attach(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+  int code =
+      ae__sql_attach(db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, false);
   if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
   if (sqlite3_db_readonly(db->sqlite, "main") == 1)
-    return refuse_errno(err, db->path, EACCES);
+    return ae__sql_refuse_errno(err, db->path, EACCES);
   snprintf(size, sizeof size, "PRAGMA page_size=%d", PAGE_SIZE);
-  code = run_text(db, size);
+  code = ae__sql_text(db, size);
   if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
   status = identify(db, &fresh, err);
   if (status != AE_OK) return status;
   if (fresh) code = create(db);
   /* FULL: the log of SQLite is synced before a commit is acknowledged. */
   if (code == SQLITE_OK)
-    code = run_text(db,
-                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                    "PRAGMA wal_autocheckpoint=0; PRAGMA secure_delete=OFF;"
-                    "PRAGMA journal_size_limit=268435456;");
-  if (code == SQLITE_OK && fresh) code = sync_folder(db->path);
+    code = ae__sql_text(db,
+                        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                        "PRAGMA wal_autocheckpoint=0; PRAGMA secure_delete=OFF;"
+                        "PRAGMA journal_size_limit=268435456;");
+  /* The file's name outlives a power cut. */
+  if (code == SQLITE_OK && fresh && ae_file_sync_folder(db->path) != 0)
+    code = SQLITE_IOERR;
   if (code != SQLITE_OK)
     return ae__sql_error(db, code, fresh ? "create" : "open", err);
   sqlite3_wal_hook(db->sqlite, on_wal, db);
@@ -323,27 +313,28 @@ static ae_status open_writer(ae__db *db, ae_error *err) {
 static ae_status open_reader(ae__db *db, ae_error *err) {
   bool fresh;
   int64_t version;
-  int code = attach(db, SQLITE_OPEN_READONLY);
-  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA user_version", &version);
+  int code = ae__sql_attach(db, SQLITE_OPEN_READONLY, false);
+  if (code == SQLITE_OK)
+    code = ae__sql_int(db, "PRAGMA user_version", &version);
   if (((code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_READONLY) &&
       !has_wal(db) && access(db->path, R_OK) == 0) {
-    detach(db);
+    ae__sql_detach(db);
     db->immutable = true;
     if (stat(db->path, &db->about) != 0)
-      return refuse_errno(err, db->path, errno);
-    code = attach(db, SQLITE_OPEN_READONLY);
+      return ae__sql_refuse_errno(err, db->path, errno);
+    code = ae__sql_attach(db, SQLITE_OPEN_READONLY, false);
   }
   if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
   ae_status status = identify(db, &fresh, err);
   if (status == AE_OK && fresh)
-    status = refuse(err, db->path, "nothing was ever stored in it",
-                    "run something that writes first");
+    status = ae__sql_refuse(err, db->path, "nothing was ever stored in it",
+                            "run something that writes first");
   return status;
 }
 
 /* Of a link, what it leads to: SQLite names its files after that, and so has
  * the lock to be. */
-static char *real_path(const char *path) {
+char *ae__sql_real_path(const char *path) {
   struct stat about;
   char *real = NULL;
   if (lstat(path, &about) == 0 && S_ISLNK(about.st_mode))
@@ -353,29 +344,36 @@ static char *real_path(const char *path) {
   return kept;
 }
 
+static ae_status look_at(ae__db *db, const char *path, ae_error *err) {
+  struct stat about;
+  if (stat(path, &about) == 0) {
+    if (S_ISDIR(about.st_mode))
+      return ae__sql_refuse(err, path, "it is a folder", "name a file in it");
+    if (!S_ISREG(about.st_mode))
+      return ae__sql_refuse(err, path, "it is no regular file",
+                            "name another one");
+    if (!ae__sql_is(db)) return ae__sql_error(db, SQLITE_NOTADB, "open", err);
+  } else if (errno != ENOENT || !db->writer) {
+    if (errno == ENOENT)
+      return ae__sql_refuse(err, path, "there is no such file",
+                            "see its name; a writer would make it");
+    return ae__sql_refuse_errno(err, path, errno);
+  }
+  return AE_OK;
+}
+
 ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
                        ae_error *err) {
-  struct stat about;
   int64_t page = 0;
   db->lock = -1;
   db->writer = mode == AE_STORE_WRITE;
-  db->path = real_path(path);
-  if (stat(path, &about) == 0) {
-    if (S_ISDIR(about.st_mode))
-      return refuse(err, path, "it is a folder", "name a file in it");
-    if (!S_ISREG(about.st_mode))
-      return refuse(err, path, "it is no regular file", "name another one");
-    if (!is_sqlite(db)) return ae__sql_error(db, SQLITE_NOTADB, "open", err);
-  } else if (errno != ENOENT || !db->writer) {
-    if (errno == ENOENT)
-      return refuse(err, path, "there is no such file",
-                    "see its name; a writer would make it");
-    return refuse_errno(err, path, errno);
-  }
-  ae_status status = db->writer ? open_writer(db, err) : open_reader(db, err);
+  db->path = ae__sql_real_path(path);
+  ae_status status = look_at(db, path, err);
+  if (status != AE_OK) return status;
+  status = db->writer ? open_writer(db, err) : open_reader(db, err);
   if (status != AE_OK) return status;
   int code = ae__sql_prepare(db);
-  if (code == SQLITE_OK) code = pragma_int(db, "PRAGMA page_size", &page);
+  if (code == SQLITE_OK) code = ae__sql_int(db, "PRAGMA page_size", &page);
   if (code == SQLITE_OK) code = ae__sql_fault("sqlite.open");
   if (code == SQLITE_OK) code = ae__index_load(db);
   if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
@@ -383,9 +381,8 @@ ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
   return AE_OK;
 }
 
-bool ae__sql_stale(const ae__db *db) {
+bool ae__sql_changed(const ae__db *db) {
   struct stat now;
-  if (!db->statements[AE__SQL_BEGIN_READ]) return true; /* one failed */
   if (!db->immutable) return false;
   return has_wal(db) || stat(db->path, &now) != 0 ||
          now.st_ino != db->about.st_ino || now.st_size != db->about.st_size ||
@@ -393,18 +390,23 @@ bool ae__sql_stale(const ae__db *db) {
          now.st_mtim.tv_nsec != db->about.st_mtim.tv_nsec;
 }
 
+bool ae__sql_stale(const ae__db *db) {
+  if (!db->statements[AE__SQL_BEGIN_READ]) return true; /* one failed */
+  return ae__sql_changed(db);
+}
+
 int ae__sql_reopen(ae__db *db) {
-  detach(db);
+  ae__sql_detach(db);
   db->immutable = !has_wal(db);
   int code = stat(db->path, &db->about) == 0 ? SQLITE_OK : SQLITE_CANTOPEN;
-  if (code == SQLITE_OK) code = attach(db, SQLITE_OPEN_READONLY);
+  if (code == SQLITE_OK) code = ae__sql_attach(db, SQLITE_OPEN_READONLY, false);
   if (code == SQLITE_OK) code = ae__sql_prepare(db);
   if (code == SQLITE_OK) code = ae__index_load(db);
   return code;
 }
 
 void ae__sql_close(ae__db *db) {
-  detach(db);
+  ae__sql_detach(db);
   if (db->lock >= 0) close(db->lock);
   db->lock = -1;
   ae__heads_clear(&db->heads);

@@ -111,6 +111,23 @@ static void reads_run(ae__db *db, ae_task *first) {
     read_fail(db, AE_CONTAINER(task, ae__request, task), code);
 }
 
+static void alone_run(ae__db *db, ae__request *request) {
+  ae__trimming *trimming;
+  switch (request->kind) {
+    case AE__TRIM:
+      trimming = AE_CONTAINER(request, ae__trimming, request);
+      trimming->more = ae__trim(db, request, &trimming->after);
+      break;
+    case AE__COPY:
+      ae__copy_slice(db, request);
+      break;
+    default:
+      AE_ASSERT_CMP(request->kind, ==, AE__INSPECT);
+      ae__inspect(db, request);
+      break;
+  }
+}
+
 static void close_run(ae__db *db) {
   if (db->writer) {
     ae__index_all(db);
@@ -123,20 +140,20 @@ static void close_run(ae__db *db) {
 void ae__thread_handle(void *data, ae_task *batch) {
   ae__sqlite *store = data;
   ae__db *db = &store->db;
-  struct tasks reads, writes, trims;
+  struct tasks reads, writes, alone;
   bool closing = false;
   tasks_init(&reads);
   tasks_init(&writes);
-  tasks_init(&trims);
+  tasks_init(&alone);
   while (batch) {
     ae_task *next = batch->next;
     ae__kind kind = AE_CONTAINER(batch, ae__request, task)->kind;
     if (kind == AE__CLOSE)
       closing = true;
     else
-      tasks_add(kind < AE__TRIM    ? &writes
-                : kind == AE__TRIM ? &trims
-                                   : &reads,
+      tasks_add(kind < AE__TRIM        ? &writes
+                : kind < AE__READ_PAGE ? &alone
+                                       : &reads,
                 batch);
     batch = next;
   }
@@ -144,11 +161,9 @@ void ae__thread_handle(void *data, ae_task *batch) {
   tasks_answer(store, &reads);
   if (writes.first) ae__log_write(store, writes.first);
   tasks_answer(store, &writes);
-  for (ae_task *task = trims.first; task; task = task->next) {
-    ae__trimming *trimming = AE_CONTAINER(task, ae__trimming, request.task);
-    trimming->more = ae__trim(db, &trimming->request, &trimming->after);
-  }
-  tasks_answer(store, &trims);
+  for (ae_task *task = alone.first; task; task = task->next)
+    alone_run(db, AE_CONTAINER(task, ae__request, task));
+  tasks_answer(store, &alone);
   if (closing) {
     close_run(db);
     ae_loop_post(store->store.loop, &store->close.task);

@@ -1,0 +1,70 @@
+/* What keeps a store well, for operators: copies, a look at the file, and a
+ * file put in the place of a store. The rules of store.h hold for all that has
+ * a callback. */
+#ifndef AE_STORE_KEEP_H
+#define AE_STORE_KEEP_H
+
+#include "store/store.h"
+
+/* copy: all that is in the store at one moment, into a file that can be opened
+ * as a store. Goes on in slices beside other requests; what is appended
+ * meanwhile is not in it, and does not wait. A store without a file has nothing
+ * to copy: AE_USAGE at once. */
+typedef struct ae_copy ae_copy;
+typedef void (*ae_copy_cb)(ae_copy *copy, ae_status status,
+                           const ae_error *err);
+struct ae_copy {
+  const char *file; /* not there yet, or empty; the caller's until the callback.
+                       Synced before AE_OK; after a failure it holds some part
+                       and is the caller's to remove */
+  void (*progress)(ae_copy *copy); /* after a slice; may be NULL */
+  /* AE_OK; AE_CANCELED; AE_STORE_FULL or AE_STORE_UNAVAILABLE, whose message
+   * names the file that it is about */
+  ae_copy_cb cb;
+  void *data;
+  /* set before the callbacks */
+  uint64_t done, total; /* bytes */
+  bool stopped;         /* private */
+  void *impl;           /* private */
+};
+ae_status ae_store_copy(ae_store *store, ae_copy *copy, ae_error *err);
+/* It ends with AE_CANCELED, unless it ended before. */
+void ae_copy_stop(ae_copy *copy);
+
+/* inspect: the file behind the store. */
+typedef struct ae_inspect ae_inspect;
+struct ae_inspect {
+  bool whole; /* look at each page: that takes seconds a GB, and holds up all
+                 other requests */
+  void (*cb)(ae_inspect *inspect, ae_status status, const ae_error *err);
+  void *data;
+  /* set before the callback; all 0 for memory */
+  uint64_t file_bytes; /* without log_bytes */
+  uint64_t log_bytes;  /* of what is not in the file yet */
+  uint64_t free_bytes; /* in the file, to be used again */
+  uint64_t unindexed;  /* commits that an opening looks at one by one */
+  ae_str problem;      /* with `whole`: what is wrong, a line each, until the
+                          callback returns; len 0: nothing */
+  void *impl;          /* private */
+};
+ae_status ae_store_inspect(ae_store *store, ae_inspect *inspect, ae_error *err);
+
+/* place: where a store is or is to be, held against writers while another file
+ * is put there. Synchronous: nobody serves from it meanwhile. */
+typedef struct ae_place ae_place;
+/* AE_STORE_UNAVAILABLE: a writer has it (fact `pid`), or it cannot be written,
+ * or there is a store and `over` is false (fact `cause` "exists"). AE_USAGE:
+ * the URL names no file. */
+ae_status ae_place_take(const char *url, bool over, ae_place **out,
+                        ae_error *err);
+/* A file's name beside it, for what is to be put there; nothing of that name is
+ * there. */
+const char *ae_place_beside(const ae_place *place);
+/* Moves that file to the place, durably. What was there keeps lying beside it,
+ * under the name appended to `kept` (which stays empty where nothing was).
+ * After a failure what was there is still there. */
+ae_status ae_place_fill(ae_place *place, ae_buf *kept, ae_error *err);
+/* Gives the place free; removes the file beside it, where it was not moved. */
+void ae_place_free(ae_place *place);
+
+#endif
