@@ -3,8 +3,8 @@ local json = require("dkjson")
 local program = require("spec.support.program")
 
 local subcommands = {
-  "new", "test", "check", "replay", "exec", "state", "events", "config",
-  "token", "doctor", "bench", "help", "version",
+  "new", "test", "check", "replay", "exec", "state", "events", "backup",
+  "restore", "config", "token", "doctor", "bench", "help", "version",
 }
 
 local folder

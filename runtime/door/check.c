@@ -67,14 +67,9 @@ static void on_mistake(ae_check *check, const ae_error *err, ae_str snapshot,
 static void on_progress(ae_check *check) {
   checking *c = check->data;
   if (!ae__progress_due(&c->progress)) return;
-  int done = check->total > 0
-                 ? (int)(check->counts.commits * 100 / check->total)
-                 : 100;
-  char bar[21];
-  for (int i = 0; i < 20; i++) bar[i] = i < done / 5 ? '#' : '.';
-  bar[20] = 0;
-  ae__progress_show(&c->progress, "[%s] %3d%% %s events of %s actors", bar,
-                    done, ae__count(check->counts.events),
+  ae__progress_show(&c->progress, "%s %s events of %s actors",
+                    ae__bar(check->counts.commits, check->total),
+                    ae__count(check->counts.events),
                     ae__count(check->counts.actors));
 }
 

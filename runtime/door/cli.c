@@ -76,6 +76,7 @@ static void hold_streams(void) {
 int ae_cli_main(int argc, char **argv) {
   hold_streams();
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* a file at its limit is a full disk */
   if (!ae_fault_from_env()) return ae_status_exit(AE_USAGE);
   const char *app = NULL, *nearest = "";
   int at = before(argc, argv, &app);

@@ -68,6 +68,7 @@ ae_status ae__args_config(const ae__args *args, ae_config *out, ae_error *err);
 void ae__help_all(FILE *out);
 void ae__help_one(FILE *out, const ae__subcommand *subcommand);
 
+int ae__backup_run(const ae__args *args);
 int ae__bench_run(const ae__args *args);
 int ae__check_run(const ae__args *args);
 int ae__config_run(const ae__args *args);
@@ -78,6 +79,7 @@ int ae__exec_run(const ae__args *args);
 int ae__help_run(const ae__args *args);
 int ae__new_run(const ae__args *args);
 int ae__replay_run(const ae__args *args);
+int ae__restore_run(const ae__args *args);
 int ae__run_run(const ae__args *args);
 int ae__state_run(const ae__args *args);
 int ae__test_run(const ae__args *args);

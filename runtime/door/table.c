@@ -3,6 +3,7 @@
 #define APP "Work on the domain"
 #define RUN "Run commands"
 #define LOOK "Look at what happened"
+#define DATA "Data in and out"
 #define CARE "Keep it well"
 
 #define FLAG_APP \
@@ -163,6 +164,45 @@ const ae__subcommand ae__subcommands[] = {
      .least = 1,
      .most = 1,
      .run = ae__events_run},
+    {.name = "backup",
+     .group = DATA,
+     .summary = "copy the store into a file, beside a running node too",
+     .usage = "FILE",
+     .flags = {FLAG_APP,
+               {"force", 0, NULL, "put it in the place of a file of that name"},
+               FLAG_STORE,
+               FLAG_JSON("what was copied, as JSON")},
+     .details =
+         "The copy holds all that was stored at one moment: a SQLite store of "
+         "one file, which\n"
+         "every subcommand opens with --store sqlite:FILE. It is made as "
+         "FILE.partial, synced,\n"
+         "read back record by record, and then named. Whoever writes the store "
+         "goes on\n"
+         "meanwhile. Exit status 1 where the store, and so the copy, is "
+         "damaged.",
+     .example = "aether backup monday.db",
+     .least = 1,
+     .most = 1,
+     .run = ae__backup_run},
+    {.name = "restore",
+     .group = DATA,
+     .summary = "put a backup in the place of the store",
+     .usage = "FILE",
+     .flags = {FLAG_APP,
+               {"force", 0, NULL,
+                "where a store is already; it is kept beside the new one"},
+               {"damaged", 0, NULL,
+                "also where FILE is damaged: what can be read of it is there"},
+               FLAG_STORE,
+               FLAG_JSON("what was restored, as JSON")},
+     .details = "FILE is copied beside the store and read back before anything "
+                "changes. Refused while\n"
+                "a process writes the store; its pid is said.",
+     .example = "aether backup today.db && aether restore today.db --force",
+     .least = 1,
+     .most = 1,
+     .run = ae__restore_run},
     {.name = "config",
      .group = CARE,
      .summary = "show each setting and where it came from",

@@ -148,3 +148,31 @@ const char *ae__count(uint64_t number) {
   out[to] = 0;
   return out;
 }
+
+const char *ae__bar(uint64_t done, uint64_t total) {
+  static char bar[32];
+  double part = total > 0 ? (double)done / (double)total : 1;
+  int percent = part < 1 ? (int)(part * 100) : 100;
+  bar[0] = '[';
+  for (int i = 0; i < 20; i++) bar[1 + i] = i < percent / 5 ? '#' : '.';
+  snprintf(bar + 21, sizeof bar - 21, "] %3d%%", percent);
+  return bar;
+}
+
+const char *ae__size(uint64_t bytes) {
+  static const char *const units[] = {"kB", "MB", "GB", "TB"};
+  static char buffers[4][32];
+  static unsigned turn;
+  char *out = buffers[turn++ % 4];
+  if (bytes < 1000) {
+    snprintf(out, sizeof *buffers, "%llu byte%s", (unsigned long long)bytes,
+             bytes == 1 ? "" : "s");
+    return out;
+  }
+  double size = (double)bytes / 1000;
+  size_t unit = 0;
+  for (; size >= 999.95 && unit < 3; unit++) size /= 1000;
+  snprintf(out, sizeof *buffers, size < 10 ? "%.1f %s" : "%.0f %s", size,
+           units[unit]);
+  return out;
+}

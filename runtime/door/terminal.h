@@ -46,7 +46,12 @@ bool ae__progress_due(ae__progress *progress);
 void ae__progress_show(ae__progress *progress, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void ae__progress_end(ae__progress *progress);
+/* A bar of 20 places and the percentage: "[####................]  20%". Valid
+ * until the next. */
+const char *ae__bar(uint64_t done, uint64_t total);
 /* 1234567 as "1,234,567". Four buffers in turn. */
 const char *ae__count(uint64_t number);
+/* Bytes as "817 bytes", "12.3 MB". Four buffers in turn. */
+const char *ae__size(uint64_t bytes);
 
 #endif

@@ -44,6 +44,19 @@ const char *ae_store_file(const char *url) {
   return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
 }
 
+void ae_config_make_folders(const ae_config *config) {
+  const char *file = ae_store_file(config->store);
+  if (!file || config->store_source >= AE_SETTING_VARIABLE) return;
+  char *path = ae_strdup(file);
+  for (char *at = path + 1; *at; at++) {
+    if (*at != '/') continue;
+    *at = 0;
+    mkdir(path, 0777);
+    *at = '/';
+  }
+  ae_free(path);
+}
+
 enum { KEYS_MAX = 16 };
 
 typedef struct loading {

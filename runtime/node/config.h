@@ -92,5 +92,8 @@ void ae_config_strays(void (*cb)(void *data, const char *name,
 
 /* The file of a "sqlite:FILE" URL, NULL for others. */
 const char *ae_store_file(const char *url);
+/* Makes the folders of the app's own store; one that a flag or a variable names
+ * must be there. What is wrong, the store will say. */
+void ae_config_make_folders(const ae_config *config);
 
 #endif

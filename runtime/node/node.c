@@ -50,20 +50,6 @@ static ae_status load_modules(ae_node *node, const ae_node_options *options,
   return result;
 }
 
-/* The folders of the app's own store; one that a flag names must be there. */
-static void make_folders(const ae_config *config) {
-  const char *file = ae_store_file(config->store);
-  if (!file || config->store_source >= AE_SETTING_VARIABLE) return;
-  char *path = ae_strdup(file);
-  for (char *at = path + 1; *at; at++) {
-    if (*at != '/') continue;
-    *at = 0;
-    mkdir(path, 0777); /* what is wrong with it, the store will say */
-    *at = '/';
-  }
-  ae_free(path);
-}
-
 ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
   const ae_config *config = node->config;
   bool memory = strcmp(config->store, "memory") == 0;
@@ -74,7 +60,7 @@ ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
   const char *file = ae_store_file(config->store);
   struct stat info;
   if (store.mode == AE_STORE_WRITE) {
-    make_folders(config);
+    ae_config_make_folders(config);
   } else if (file && stat(file, &info) != 0 && errno == ENOENT) {
     ae_error_set(err, AE_STORE_UNAVAILABLE,
                  "there is no store at %s yet; `aether exec` makes it with "
