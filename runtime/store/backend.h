@@ -100,6 +100,11 @@ ae_status ae__rows_refuse(ae_error *err, const ae_rows_write *rows,
 
 extern const ae_backend ae__memory_backend;
 extern const ae_backend ae__sqlite_backend;
+extern const ae_backend ae__jetstream_backend;
+
+/* Of a store in SQLite that was just opened: the position of its last commit.
+ */
+uint64_t ae__sqlite_position(ae_store *store);
 
 /* NAMESPACE/TYPE/ID at most. */
 #define AE__KEY_MAX 400

@@ -62,6 +62,7 @@ struct ae_lookup {
   void *data;
   /* set before the callback */
   uint64_t version;  /* the actor's latest, 0: none */
+  uint64_t last;     /* position of its last commit, 0: none */
   uint64_t position; /* of the commit that holds command_id, 0: none */
   ae_str record;     /* that commit's bytes, until the callback returns; len 0:
                         retention removed it, the id alone is kept */

@@ -10,6 +10,7 @@
 static const ae_backend *const backends[] = {
     &ae__memory_backend,
     &ae__sqlite_backend,
+    &ae__jetstream_backend,
 };
 
 /* The backend of a URL, and what follows its scheme's colon. */
@@ -24,7 +25,7 @@ static const ae_backend *backend_for(const char *url, const char **path,
   }
   ae_error_set(err, AE_USAGE,
                "\"%s\" names no store that this version opens; it opens "
-               "memory and sqlite:FILE",
+               "memory, sqlite:FILE and nats://HOST:PORT",
                url);
   return NULL;
 }

@@ -12,6 +12,7 @@
 #include "store/concurrency/conflict.h"
 #include "store/concurrency/expected.h"
 #include "store/read.h"
+#include "wire/nats.h"
 
 typedef enum ae_store_mode {
   AE_STORE_WRITE, /* the one writer; creates what is not there */
@@ -19,9 +20,17 @@ typedef enum ae_store_mode {
 } ae_store_mode;
 
 typedef struct ae_store_options {
-  const char *url; /* "memory" or "sqlite:FILE" */
+  const char *url; /* "memory", "sqlite:FILE" or "nats://HOST:PORT,…" */
   ae_store_mode mode;
   size_t group; /* requests taken into one durable group, 0: default */
+  bool cache;   /* what it holds can be had again: a power cut may take the
+                   last commits, and nothing else */
+  struct {
+    ae_wire_options wire; /* how to log in; url and changed are the store's */
+    unsigned replicas;    /* of streams that it makes, 0: 1 */
+    const char *folder;   /* where this node's followers are kept; NULL: in a
+                             folder of their own that goes with the store */
+  } jetstream;            /* for "nats://…" */
 } ae_store_options;
 
 /* Synchronous (a start has nothing else to do). AE_STORE_UNAVAILABLE with
@@ -45,6 +54,11 @@ struct ae_append {
   ae_buf record;             /* event.h; stays the caller's, unchanged */
   uint64_t handle;           /* 0, or what an earlier append of this actor to
                                 this store left here: spares a look-up */
+  bool looked_up;            /* its ids were looked up when the actor was at
+                                expected_version, and none was stored: the
+                                store need not look again */
+  uint64_t follows;          /* private: a copy of another store's commit at
+                                this position, 0: none */
   ae_append_cb cb;
   void *data;
   /* set before the callback */
@@ -85,6 +99,8 @@ typedef struct ae_snapshot_write {
   int64_t shape; /* snapshot.version of the module */
   ae_str state;  /* msgpack */
   bool base;
+  bool follows; /* private: a copy of another store's; where history is missing,
+                   it is what is missing below */
 } ae_snapshot_write;
 ae_status ae_store_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
                                  ae_error *err);
@@ -112,6 +128,8 @@ typedef struct ae_trim {
   ae_str ns;
   int64_t before;
   uint64_t bytes;
+  ae_buf *gone; /* private: where the positions of what was deleted are put,
+                   uint64_t each, but of those with ids. NULL: nowhere */
   /* set before the callback */
   uint64_t trimmed; /* commits deleted */
   uint64_t left;    /* bytes of records that remain */

@@ -243,6 +243,9 @@ static void lookup_run(ae_task *task) {
   ae__memory_actor *actor = ae__memory_actor_get(memory, &lookup->ref);
   lookup->impl = NULL;
   lookup->version = actor ? actor->version : 0;
+  lookup->last = actor && actor->count > actor->first
+                     ? actor->positions[actor->count - 1]
+                     : 0;
   lookup->position = 0;
   lookup->record = (ae_str){0};
   if (actor && lookup->command_id.ptr)

@@ -262,6 +262,7 @@ static ae_status sqlite_open(ae_loop *loop, const ae_store_options *options,
   ae_list_init(&store->cursors);
   ae_list_init(&store->waiting);
   ae_status status = ae__sql_open(&store->db, path, options->mode, err);
+  if (status == AE_OK && options->cache) ae__sql_relax(&store->db);
   if (status == AE_OK)
     status = ae_worker_start(&store->worker, "aether-store", SPIN_US,
                              ae__thread_handle, store, err);
@@ -274,6 +275,10 @@ static ae_status sqlite_open(ae_loop *loop, const ae_store_options *options,
   store->timer.data = store;
   *out = &store->store;
   return AE_OK;
+}
+
+uint64_t ae__sqlite_position(ae_store *store) {
+  return ae__sqlite_of(store)->db.position;
 }
 
 static void sqlite_free(ae__sqlite *store) {

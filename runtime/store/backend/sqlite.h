@@ -323,6 +323,9 @@ void ae__thread_handle(void *data, ae_task *batch);
 ae_status ae__sql_open(ae__db *db, const char *path, ae_store_mode mode,
                        ae_error *err);
 void ae__sql_close(ae__db *db);
+/* Commits are no longer synced, only checkpoints: after a power cut the last
+ * may be missing, and the file is whole. */
+void ae__sql_relax(ae__db *db);
 /* A reader's file that nobody had open has changed since, or a writer has come:
  * what was read of it does not hold. */
 bool ae__sql_stale(const ae__db *db);

@@ -405,6 +405,10 @@ int ae__sql_reopen(ae__db *db) {
   return code;
 }
 
+void ae__sql_relax(ae__db *db) {
+  sqlite3_exec(db->sqlite, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
+}
+
 void ae__sql_close(ae__db *db) {
   ae__sql_detach(db);
   if (db->lock >= 0) close(db->lock);

@@ -107,12 +107,16 @@ static ae__head *head_new(ae__db *db, ae_str key, uint64_t hash,
   return head;
 }
 
+static uint64_t next_position(const ae__db *db, const ae_append *append) {
+  return append->follows ? append->follows : db->position + 1;
+}
+
 static int insert(ae__db *db, const ae__head *head, const ae_append *append,
                   bool made) {
   sqlite3_stmt *put = ae__sql(db, AE__SQL_LOG_PUT);
   int code = ae__sql_fault("sqlite.insert");
   if (code != SQLITE_OK) return code;
-  sqlite3_bind_int64(put, 1, (int64_t)db->position + 1);
+  sqlite3_bind_int64(put, 1, (int64_t)next_position(db, append));
   sqlite3_bind_int64(put, 2, head->space->id);
   sqlite3_bind_int64(put, 3, head->id);
   sqlite3_bind_int64(put, 4, (int64_t)head->version + 1);
@@ -133,7 +137,7 @@ static void take_in(ae__db *db, ae__head *head, const ae_append *append,
   ae_stats *now = &head->space->now;
   uint64_t first = head->version + 1;
   head->version += append->event_count;
-  head->position = ++db->position;
+  head->position = db->position = next_position(db, append);
   ae__tail_touch(db, head);
   if (++head->commits % AE__MARK == 0) ae__tail_mark(db, head, first);
   now->actors += made;
@@ -160,19 +164,59 @@ static ae_status ids_check(ae__db *db, ae__head *head, ae__once *once,
   return AE_OK;
 }
 
+/* `once`: the ids to index, NULL: none. */
+static int put(ae__db *db, ae_append *append, ae__head *head, ae_str name,
+               uint64_t hash, ae__once *once) {
+  ae_str id;
+  bool made = !head;
+  if (made) head = head_new(db, name, hash, append);
+  undo_push(db, head, append, made);
+  if (append->follows) {
+    if (append->expected_version != head->version)
+      head->base = append->expected_version; /* what is missing was trimmed */
+    head->version = append->expected_version;
+  }
+  int code = insert(db, head, append, made);
+  if (code != SQLITE_OK) return code;
+  take_in(db, head, append, made);
+  db->undo[db->undo_count - 1].done = true;
+  while (once && ae__once_next(once, &id)) {
+    head->ids = true;
+    ae__tail_id_put(&db->tail, head->id, ae__once_hash(id), db->position);
+  }
+  append->status = AE_OK;
+  append->position = db->position;
+  append->current_version = head->version;
+  return SQLITE_OK;
+}
+
+/* The other store has decided; what is wrong with a record is its readers'
+ * matter. One that is here already changes nothing. */
+static int follow(ae__db *db, ae_append *append, ae__head *head, ae_str name,
+                  uint64_t hash) {
+  ae__once once;
+  bool ids = append->id_count > 0 &&
+             ae__once_init(&once, ae_buf_view(&append->record), NULL) == AE_OK;
+  if (append->follows > db->position)
+    return put(db, append, head, name, hash, ids ? &once : NULL);
+  append->status = AE_OK;
+  append->position = append->follows;
+  return SQLITE_OK;
+}
+
 /* SQLITE_OK and a status that holds if the group does, or an error of the
  * database, which undoes the group. */
 static int append_one(ae__db *db, ae_append *append, uint64_t hash) {
   ae__key key;
   ae__head *head;
   ae__once once;
-  ae_str id;
   ae__key_of(&key, &append->ref);
   ae_str name = {key.bytes, key.len};
   append->position = 0;
   int code = ae__head_get_hashed(db, name, hash, &head);
   if (code != SQLITE_OK) return code;
   append->current_version = head ? head->version : 0;
+  if (append->follows) return follow(db, append, head, name, hash);
   if (!ae_expected_holds(append->expected_version, append->current_version)) {
     append->status =
         ae_conflict_set(&append->error, &append->ref, append->expected_version,
@@ -183,21 +227,7 @@ static int append_one(ae__db *db, ae_append *append, uint64_t hash) {
     append->status = ids_check(db, head, &once, append, &code);
     if (code != SQLITE_OK || append->status != AE_OK) return code;
   }
-  bool made = !head;
-  if (made) head = head_new(db, name, hash, append);
-  undo_push(db, head, append, made);
-  code = insert(db, head, append, made);
-  if (code != SQLITE_OK) return code;
-  take_in(db, head, append, made);
-  db->undo[db->undo_count - 1].done = true;
-  while (append->id_count > 0 && ae__once_next(&once, &id)) {
-    head->ids = true;
-    ae__tail_id_put(&db->tail, head->id, ae__once_hash(id), db->position);
-  }
-  append->status = AE_OK;
-  append->position = db->position;
-  append->current_version = head->version;
-  return SQLITE_OK;
+  return put(db, append, head, name, hash, append->id_count ? &once : NULL);
 }
 
 /* -- a group -- */

@@ -414,11 +414,12 @@ void ae__read_lookup(ae__db *db, ae__request *request) {
   ae__key key;
   ae__head *head;
   ae__key_of(&key, &lookup->ref);
-  lookup->version = lookup->position = 0;
+  lookup->version = lookup->position = lookup->last = 0;
   ae_buf_reset(&request->text);
   int code = ae__head_get(db, (ae_str){key.bytes, key.len}, &head);
   if (code == SQLITE_OK && head) {
     lookup->version = head->version;
+    lookup->last = head->position;
     if (lookup->command_id.ptr)
       code = ae__log_id(db, head, lookup->command_id, &lookup->position);
     if (code == SQLITE_OK && lookup->position > 0) {

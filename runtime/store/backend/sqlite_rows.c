@@ -60,6 +60,11 @@ int ae__rows_snapshot_save(ae__db *db, ae__request *request) {
   bind_str(put, 5, state);
   code = ae__sql_done(put);
   if (code != SQLITE_OK) return code;
+  if (given->follows && given->base && head->base > 0 &&
+      head->base < given->version) {
+    head->base = given->version;
+    ae__tail_touch(db, head);
+  }
   sqlite3_stmt *prune = ae__sql(db, AE__SQL_SNAPSHOT_PRUNE);
   sqlite3_bind_int64(prune, 1, head->id);
   sqlite3_bind_int64(prune, 2, AE__SNAPSHOTS_KEPT - 1);

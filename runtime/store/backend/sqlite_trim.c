@@ -2,6 +2,7 @@
  * transaction, so that appends go on between them. */
 #include "base/mem.h"
 #include "store/backend/sqlite.h"
+#include "store/concurrency/once.h"
 
 #define SLICE 1024u /* commits deleted at once */
 
@@ -9,6 +10,7 @@ struct victim {
   ae__head *head;
   uint64_t position, base;
   uint32_t events, bytes;
+  bool ids; /* looked for only with trim->gone */
 };
 
 struct slice {
@@ -25,6 +27,12 @@ static int base_of(ae__db *db, const ae__head *head, uint64_t *base) {
   if (code == SQLITE_ROW) *base = (uint64_t)sqlite3_column_int64(select, 0);
   sqlite3_reset(select);
   return code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+static bool has_ids(ae_str body) {
+  ae__once once;
+  ae_str id;
+  return ae__once_init(&once, body, NULL) == AE_OK && ae__once_next(&once, &id);
 }
 
 /* The row's commit goes, stays, or is the first that is young enough. */
@@ -50,6 +58,7 @@ static int consider(ae__db *db, const ae_trim *trim, ae__sql_space *space,
     slice->last = true;
   } else {
     victim.bytes = (uint32_t)body.len;
+    victim.ids = trim->gone && has_ids(body);
     slice->bytes += body.len;
     slice->victims[slice->count++] = victim;
   }
@@ -140,6 +149,9 @@ bool ae__trim(ae__db *db, ae__request *request, uint64_t *after) {
   if (code == SQLITE_OK && slice.count > 0)
     code = delete_all(db, space, &slice);
   if (code == SQLITE_OK) trim->trimmed += slice.count;
+  for (size_t i = 0; trim->gone && code == SQLITE_OK && i < slice.count; i++)
+    if (!slice.victims[i].ids)
+      ae_buf_add(trim->gone, &slice.victims[i].position, sizeof(uint64_t));
   if (space) trim->left = space->now.bytes;
   if (code != SQLITE_OK)
     request->status = ae__sql_error(db, code, "trim", &request->error);

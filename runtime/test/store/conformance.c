@@ -6,6 +6,10 @@
 
 static const struct fixture *under_test;
 
+bool conformance_shared(void) {
+  return under_test->shared;
+}
+
 int conformance_setup(void **state) {
   *state = world_new(under_test);
   return 0;

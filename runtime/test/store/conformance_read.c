@@ -235,13 +235,15 @@ static void a_scan_gives_a_namespace_in_order(void **state) {
   scan_all(world, NULL, 0, UINT64_MAX, &list);
   assert_int_equal(list.count, 30);
   assert_int_equal(list.events, 45);
-  for (size_t i = 0; i < 30; i++)
-    assert_int_equal(list.at[i].position, positions[i]);
-  scan_all(world, NULL, positions[9], UINT64_MAX, &list);
-  assert_int_equal(list.count, 20);
-  assert_int_equal(list.at[0].position, positions[10]);
-  scan_all(world, NULL, positions[9], positions[14], &list);
-  assert_int_equal(list.count, 5);
+  if (!conformance_shared()) {
+    for (size_t i = 0; i < 30; i++)
+      assert_int_equal(list.at[i].position, positions[i]);
+    scan_all(world, NULL, positions[9], UINT64_MAX, &list);
+    assert_int_equal(list.count, 20);
+    assert_int_equal(list.at[0].position, positions[10]);
+    scan_all(world, NULL, positions[9], positions[14], &list);
+    assert_int_equal(list.count, 5);
+  }
   scan_all(world, NULL, positions[29], UINT64_MAX, &list);
   assert_int_equal(list.count, 0);
   assert_true(list.end);
@@ -267,7 +269,7 @@ static void a_long_scan_comes_in_pages(void **state) {
   assert_int_equal(list.count, 3000);
   scan_all(world, NULL, 0, UINT64_MAX, &list);
   assert_int_equal(list.count, 15000);
-  for (size_t i = 1; i < list.count; i++)
+  for (size_t i = 1; i < list.count && !conformance_shared(); i++)
     assert_true(list.at[i].position > list.at[i - 1].position);
   kept_clear(&list);
 }
@@ -316,7 +318,9 @@ static void a_live_scan_goes_on(void **state) {
   struct follower bank, all;
   append_many(world, "bank/account/a", 0, 10);
   follow(world, &bank, "bank", 0);
-  follow(world, &all, NULL, 0);
+  /* Of one namespace too where each has positions of its own. */
+  bool one = conformance_shared();
+  follow(world, &all, one ? "bank" : NULL, 0);
   world_until(world, &bank.caught_up);
   world_until(world, &all.caught_up);
   follow_until(world, &bank, 10);
@@ -325,16 +329,16 @@ static void a_live_scan_goes_on(void **state) {
     append_ok(world, "shop/account/a", i, 1, NULL);
     if (i % 5 == 0) {
       follow_until(world, &bank, 10 + i + 1);
-      follow_until(world, &all, 10 + 2 * (i + 1));
+      follow_until(world, &all, 10 + (one ? 1 : 2) * (i + 1));
     }
   }
   follow_until(world, &bank, 30);
-  follow_until(world, &all, 50);
+  follow_until(world, &all, one ? 30 : 50);
   for (size_t i = 0; i < 30; i++)
     assert_int_equal(bank.list.at[i].first_version, i + 1);
   ae_scan_end(&bank.scan);
   append_ok(world, "bank/account/a", 30, 1, NULL);
-  follow_until(world, &all, 51);
+  follow_until(world, &all, one ? 31 : 51);
   assert_int_equal(bank.list.count, 30);
   world_close(world);
   assert_int_equal(all.list.status, AE_CANCELED);
@@ -358,7 +362,7 @@ static void a_live_scan_of_nothing_yet(void **state) {
 static void a_live_scan_misses_nothing_of_many(void **state) {
   struct world *world = *state;
   struct follower late;
-  follow(world, &late, NULL, 0);
+  follow(world, &late, "bank", 0);
   append_many(world, "bank/account/a", 0, 20000);
   follow_until(world, &late, 20000);
   for (size_t i = 0; i < 20000; i++)

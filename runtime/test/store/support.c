@@ -14,6 +14,7 @@
 void world_open(struct world *world, ae_store_mode mode) {
   ae_error err = {0};
   ae_store_options options = {.url = world->url, .mode = mode};
+  if (world->fixture->prepare) world->fixture->prepare(world->url, &options);
   ae_status status = ae_store_open(&world->loop, &options, &world->store, &err);
   if (status != AE_OK) fail_msg("open %s: %s", world->url, ae_error_text(&err));
   ae_error_clear(&err);

@@ -20,6 +20,9 @@ struct fixture {
   /* A URL of a store that is not there yet, and what removes it for good. */
   void (*make)(char *url, size_t size);
   void (*drop)(const char *url);
+  /* More for opening; may be NULL. */
+  void (*prepare)(const char *url, ae_store_options *options);
+  bool shared; /* has many writers, and positions for each namespace */
 };
 
 struct world {

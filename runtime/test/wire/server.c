@@ -38,12 +38,21 @@ static int free_port(void) {
 }
 
 bool server_again(test_server *server) {
-  char port[16], log[96];
+  char port[16], log[96], config[96];
   const char *args[32] = {"nats-server", "-a",  "127.0.0.1", "-p",
                           port,          "-js", "-sd",       server->folder};
   int n = 8;
   for (const char *const *flag = server->flags; flag && *flag; flag++)
     args[n++] = *flag;
+  if (server->config) {
+    snprintf(config, sizeof config, "%s/nats.conf", server->folder);
+    FILE *out = fopen(config, "we");
+    if (!out) return false;
+    fputs(server->config, out);
+    fclose(out);
+    args[n++] = "-c";
+    args[n++] = config;
+  }
   snprintf(port, sizeof port, "%d", server->port);
   snprintf(log, sizeof log, "%s/log", server->folder);
   pid_t parent = getpid();

@@ -12,6 +12,7 @@ typedef struct test_server {
   char folder[64];
   char url[64];
   const char *const *flags; /* further ones, ends with NULL; may be NULL */
+  const char *config;       /* lines of a settings file; may be NULL */
 } test_server;
 
 /* False, with a word on stderr, where there is no nats-server to start. */

@@ -1,0 +1,262 @@
+/* Inside the JetStream backend: the stream is the log, SQLite is where a node
+ * reads.
+ *
+ *   append ──► stream {ns}_events ──► follower: one ordered consumer ──► SQLite
+ *     ▲               │                                                    │
+ *     └── the answer ─┘                     reads, scans, look-ups, rows ◄─┘
+ *
+ * Everything is on the loop thread but what SQLite's own thread does. A
+ * position is a commit's sequence in its namespace's stream. One message is one
+ * commit, on a subject of its actor's own.
+ *
+ * Invariants
+ * 1. An append carries both guards: the subject's last sequence, and a message
+ *    id made of it, which all rivals share.
+ * 2. An actor has one append under way; the others of it wait behind.
+ * 3. An append is answered once the server has answered it. One whose answer
+ *    was lost is sent again, byte for byte.
+ * 4. A follower takes in each message once, in the order of their sequences.
+ * 5. Who reads an actor waits until the follower has passed the last message
+ *    that the stream's leader has of it. */
+#ifndef AE_STORE_JETSTREAM_H
+#define AE_STORE_JETSTREAM_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "store/backend.h"
+#include "wire/nats.h"
+
+typedef struct ae__js ae__js;
+typedef struct ae__js_space ae__js_space;
+typedef struct ae__js_head ae__js_head;
+typedef struct ae__js_op ae__js_op;
+
+/* Why JetStream refused: its own code, 0: it did not. */
+typedef struct ae__js_answer {
+  unsigned code;
+  char text[160];
+  ae_buf body; /* msgpack of the whole answer */
+} ae__js_answer;
+
+/* -- an append under way -- */
+typedef struct ae__js_flight {
+  ae_wire_request request;
+  ae__js_head *head;
+  uint64_t sequence; /* expected of the subject */
+  bool again;        /* sent before; its answer was lost */
+  ae_list link;      /* in js->stranded while there is no connection */
+} ae__js_flight;
+
+/* An actor of which something is known or under way. */
+struct ae__js_head {
+  ae__js_space *space;
+  ae_list ring;      /* in js->ring */
+  ae_list due;       /* in js->due: something came for it this turn */
+  uint64_t version;  /* of its last commit */
+  uint64_t sequence; /* of that; 0: it has none */
+  bool known;        /* both were so at some moment */
+  bool asking;       /* they are being asked for */
+  bool fresh;        /* … for the append that is first now */
+  bool cleared;      /* none of its ids was stored before */
+  bool used;         /* since the hand went by */
+  bool busy;         /* pump is at work on it */
+  ae_task *first;    /* ae_append.task, oldest first; the first may be flying */
+  ae_task **last;
+  ae__js_flight *flight; /* NULL: none */
+  ae_ref ref;            /* slices of `key` */
+  size_t len;
+  char key[];
+};
+
+/* -- something that waits: for a namespace, an answer, or the follower -- */
+typedef enum ae__js_need {
+  AE__JS_NOTHING,
+  AE__JS_ACTOR,  /* that the follower has the actor's last commit */
+  AE__JS_STREAM, /* … the stream's */
+  AE__JS_GIVEN,  /* … `sequence` */
+} ae__js_need;
+
+struct ae__js_op {
+  ae__handle handle; /* first: what a read or a scan has before it starts */
+  ae_list link;
+  ae__js *js;
+  ae__js_space *space;
+  ae__js_need need;
+  ae_ref ref; /* need ACTOR */
+  uint64_t sequence;
+  ae_wire_request request;
+  ae_task task;
+  /* One of these, once; they free the op. The space is open in `run`. */
+  void (*run)(ae__js_op *op);
+  void (*fail)(ae__js_op *op, ae_status status, const ae_error *err);
+  ae_status status; /* to fail with, later */
+  ae_error error;
+  void *of;  /* the caller's struct, or a head; NULL: given up meanwhile */
+  bool all;  /* it is an ae__js_all */
+  bool read; /* the caller's: canceled by close; others are part of a write */
+};
+
+/* -- a namespace -- */
+typedef enum ae__js_phase {
+  AE__JS_CLOSED,   /* nothing asked for yet, or it failed */
+  AE__JS_ASKING,   /* for the stream; then it may have to be made */
+  AE__JS_STARTING, /* the consumer */
+  AE__JS_FILLING,  /* a new follower: all there is, then the snapshots */
+  AE__JS_OPEN,
+  AE__JS_ABSENT,  /* there is no stream, and this store only reads */
+  AE__JS_LEAVING, /* the follower's file is being closed */
+} ae__js_phase;
+
+struct ae__js_space {
+  ae__js *js;
+  ae__js_phase phase;
+  char stream[256]; /* {ns}_events */
+  char created[64]; /* of the stream, as the server writes it */
+  ae_list waiting;  /* ops, for it to open */
+  ae_list behind;   /* ops, for the follower */
+  ae_wire_request request;
+  unsigned tries;
+  bool again; /* ask for the stream again when that is done */
+
+  /* the follower */
+  ae_store *inner; /* SQLite; NULL: none */
+  char *file;      /* its path */
+  ae_buf inbox;    /* the consumer's */
+  ae_wire_subscription *subscription;
+  uint64_t consumed;   /* messages of this consumer */
+  uint64_t taken;      /* last sequence handed to `inner` */
+  uint64_t followed;   /* last sequence that is in it */
+  uint64_t behindhand; /* taken in, and not yet answered */
+  char *flow;          /* reply that lets the server go on; NULL: none */
+  uint64_t heard;      /* ms, loop time */
+  uint64_t until;      /* FILLING: the sequence to reach */
+  bool snapshots;      /* their stream is there */
+  bool new;            /* the file was made just now */
+  struct ae__js_import *import; /* FILLING: the snapshots; NULL: not yet */
+  bool corked;
+  ae_task uncork;
+
+  size_t name_len;
+  char name[];
+};
+
+struct ae__js {
+  ae_store store; /* first */
+  ae_wire *wire;
+  char *folder;      /* of the followers' files */
+  bool private;      /* … which goes with this store */
+  unsigned replicas; /* of streams that are made */
+  ae_map spaces;     /* name → ae__js_space */
+  ae_map heads;      /* key → ae__js_head */
+  ae_list ring;      /* of heads; the hand stands at its head */
+  ae_list due;       /* heads to look at */
+  ae_task pump;      /* deferred while `pumping` */
+  bool pumping;
+  ae_list stranded; /* flights without a connection */
+  uv_timer_t timer;
+  size_t flights, ops; /* under way: close waits for the flights */
+  unsigned leaving;    /* inner stores being closed */
+  bool closing, over;
+  void (*closed)(void *data);
+  void *closed_data;
+  ae_task task;
+};
+
+static inline ae__js *ae__js_of(ae_store *store) {
+  return (ae__js *)store;
+}
+static inline ae_str ae__js_name(const ae__js_space *space) {
+  return (ae_str){space->name, space->name_len};
+}
+
+/* -- jetstream_space.c: streams -- */
+/* Known or made; opening starts with the first op or append. */
+ae__js_space *ae__js_space_get(ae__js *js, ae_str name);
+void ae__js_space_open(ae__js_space *space);
+/* After a reconnect: is it still the same stream? Then the consumer anew. */
+void ae__js_space_check(ae__js_space *space);
+/* Its inner store is closed, and what waits fails. */
+void ae__js_space_leave(ae__js_space *space, ae_status status,
+                        const ae_error *err);
+void ae__js_space_free(ae__js_space *space);
+/* Asks the server's JetStream: `what` behind $JS.API., `json` the body. */
+ae_status ae__js_ask(ae__js *js, ae_wire_request *request, const char *what,
+                     const char *json, ae_error *err);
+/* Takes an answer apart. The caller clears `out->body`. */
+void ae__js_answer_read(ae__js_answer *out, const ae_wire_message *answer);
+void ae__js_answer_clear(ae__js_answer *answer);
+/* A number at a path of two keys ("state", "last_seq"), or of one ("seq", NULL)
+ */
+bool ae__js_answer_uint(const ae__js_answer *answer, const char *key,
+                        const char *below, uint64_t *out);
+/* JetStream's refusal as a status of the store. */
+ae_status ae__js_refusal(const ae__js_answer *answer, const char *doing,
+                         const char *stream, ae_error *err);
+ae_status ae__js_silence(ae_error *err);
+
+/* -- jetstream_follow.c -- */
+ae_status ae__js_follow_open(ae__js_space *space, uint64_t last, ae_error *err);
+/* A consumer behind what was taken. */
+void ae__js_follow_start(ae__js_space *space);
+void ae__js_follow_stop(ae__js_space *space);
+void ae__js_follow_tick(ae__js_space *space, uint64_t now);
+
+/* The actor of a message's subject, "aether.KIND.NS.TYPE.ID". */
+bool ae__js_key_of(ae__js_space *space, const char *subject, ae__key *key,
+                   ae_ref *ref);
+/* All that waited for it. */
+void ae__js_follow_opened(ae__js_space *space);
+/* A consumer of `stream` from `from` on, with its answers to `request`. */
+ae_status ae__js_consume(ae__js *js, const char *stream, uint64_t from,
+                         ae_buf *inbox, ae_wire_cb cb, void *data,
+                         ae_wire_subscription **out, ae_wire_request *request,
+                         ae_error *err);
+
+/* -- jetstream_snapshot.c -- */
+ae_status ae__js_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
+                               ae_error *err);
+ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err);
+/* Fetches the snapshots that there are, then opens the namespace. */
+void ae__js_import_start(ae__js_space *space);
+void ae__js_import_stop(ae__js_space *space);
+
+/* -- jetstream_append.c -- */
+ae_status ae__js_append(ae_store *store, ae_append *append, ae_error *err);
+void ae__js_heads_pump(ae__js_space *space);
+/* All that wait of a namespace fail. */
+void ae__js_heads_fail(ae__js_space *space, ae_status status,
+                       const ae_error *err);
+void ae__js_heads_clear(ae__js *js);
+/* The connection is back: what was lost is sent again. */
+void ae__js_stranded_go(ae__js *js);
+/* Closing without a connection: nobody will answer. */
+void ae__js_stranded_fail(ae__js *js);
+/* The subject of an actor's commits. */
+void ae__js_subject(ae_buf *out, const char *kind, const ae_ref *ref);
+
+/* -- jetstream_op.c -- */
+ae__js_op *ae__js_op_new(ae__js *js, ae_str ns, ae__js_need need);
+void ae__js_op_start(ae__js_op *op);
+void ae__js_op_free(ae__js_op *op);
+/* The namespace is open: on with it. */
+void ae__js_op_go(ae__js_op *op);
+/* Fails it in a task of its own. */
+void ae__js_op_fail(ae__js_op *op, ae_status status, const ae_error *err);
+/* The store is closing: those that are reads. */
+void ae__js_ops_cancel(ae_list *ops);
+/* The follower has come on. */
+void ae__js_ops_wake(ae__js_space *space);
+void ae__js_ops_fail(ae_list *ops, ae_status status, const ae_error *err);
+
+/* -- jetstream_all.c: namespace by namespace; positions are each one's own --
+ */
+ae_status ae__js_scan_all(ae_store *store, ae_scan *scan, ae_error *err);
+void ae__js_scan_all_more(ae_scan *scan);
+void ae__js_scan_all_end(ae_scan *scan);
+ae_status ae__js_stats_all(ae_store *store, ae_stats_read *read, ae_error *err);
+
+/* -- jetstream.c -- */
+/* Whether close can go on. */
+void ae__js_close_look(ae__js *js);
+
+#endif

@@ -1,0 +1,453 @@
+/* Snapshots: in a stream of their own, {ns}_snapshots, and in each follower.
+ * Retention, which rests on those that are bases.
+ *
+ * A snapshot is written down here first, then sent to the stream; only a base
+ * waits for the stream's answer, for it is truth. A follower that is made anew
+ * fetches them all once it has the commits. On one subject, an actor's, the
+ * stream keeps the newest few; bases have subjects of their own. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "namespace/encode.h"
+#include "store/backend/jetstream.h"
+
+enum { NAME_IN_USE = 10058, NOT_THERE = 10059, ASK_MS = 5000, AT_ONCE = 256 };
+
+static void stream_name(const ae__js_space *space, ae_buf *out) {
+  ae_encode(ae__js_name(space), out);
+  ae_buf_printf(out, "_snapshots");
+}
+
+/* -- saving -- */
+
+typedef struct saving {
+  ae_snapshot_write copy; /* first */
+  ae_wire_request request;
+  ae_snapshot_write *of;
+  ae__js_space *space;
+  ae__key key;
+  ae_buf state;
+} saving;
+
+static void saving_end(saving *save, ae_status status, const ae_error *err) {
+  ae__js *js = save->space->js;
+  save->of->write.cb(&save->of->write, status, err);
+  ae_buf_clear(&save->state);
+  ae_free(save);
+  js->ops--;
+  ae__js_close_look(js);
+}
+
+static void publish(saving *save);
+
+static void on_stream(ae_wire_request *request, ae_status status,
+                      const ae_wire_message *message) {
+  saving *save = request->data;
+  ae__js_answer answer = {0};
+  ae_error err = {0};
+  if (status == AE_OK) ae__js_answer_read(&answer, message);
+  if (status == AE_OK && (!answer.code || answer.code == NAME_IN_USE)) {
+    save->space->snapshots = true;
+    publish(save);
+  } else {
+    if (status == AE_OK)
+      status = ae__js_refusal(&answer, "make", "of snapshots", &err);
+    else if (status != AE_CANCELED)
+      status = ae__js_silence(&err);
+    saving_end(save, status, &err);
+  }
+  ae_error_clear(&err);
+  ae__js_answer_clear(&answer);
+}
+
+static void make_stream(saving *save) {
+  ae_buf json = {0}, what = {0};
+  ae_ref any = {.ns = ae__js_name(save->space)};
+  ae_error err = {0};
+  ae_buf_printf(&what, "STREAM.CREATE.");
+  stream_name(save->space, &what);
+  ae_buf_printf(&json, "{\"name\":\"");
+  stream_name(save->space, &json);
+  ae_buf_printf(&json, "\",\"subjects\":[\"");
+  ae__js_subject(&json, "snapshots", &any);
+  ae_buf_printf(&json, "\",\"");
+  ae__js_subject(&json, "bases", &any);
+  ae_buf_printf(&json,
+                "\"],\"storage\":\"file\",\"retention\":\"limits\","
+                "\"discard\":\"old\",\"num_replicas\":%u,\"max_age\":0,"
+                "\"max_bytes\":-1,\"max_msgs\":-1,\"max_consumers\":-1,"
+                "\"max_msg_size\":-1,\"max_msgs_per_subject\":%d,"
+                "\"description\":\"Aether: snapshots of a namespace\"}",
+                save->space->js->replicas, AE__SNAPSHOTS_KEPT);
+  save->request.cb = on_stream;
+  save->request.data = save;
+  save->request.timeout_ms = ASK_MS;
+  ae_status status = ae__js_ask(save->space->js, &save->request,
+                                ae_buf_cstr(&what), ae_buf_cstr(&json), &err);
+  if (status != AE_OK) saving_end(save, status, &err);
+  ae_error_clear(&err);
+  ae_buf_clear(&what);
+  ae_buf_clear(&json);
+}
+
+static void on_published(ae_wire_request *request, ae_status status,
+                         const ae_wire_message *message) {
+  saving *save = request->data;
+  ae__js_answer answer = {0};
+  ae_error err = {0};
+  if (status == AE_OK) {
+    ae__js_answer_read(&answer, message);
+    if (answer.code)
+      status = ae__js_refusal(&answer, "append to", "of snapshots", &err);
+  } else if (status != AE_CANCELED) {
+    status = ae__js_silence(&err);
+  }
+  saving_end(save, status, &err);
+  ae_error_clear(&err);
+  ae__js_answer_clear(&answer);
+}
+
+static void publish(saving *save) {
+  ae_buf subject = {0};
+  char facts[80];
+  ae__js_subject(&subject, save->copy.base ? "bases" : "snapshots",
+                 &save->copy.ref);
+  snprintf(facts, sizeof facts, "%" PRIu64 " %" PRId64 " %d",
+           save->copy.version, save->copy.shape, save->copy.base);
+  const ae_wire_header headers[] = {{"Aether-Snapshot", facts}, {0}};
+  save->request.cb = on_published;
+  save->request.data = save;
+  save->request.timeout_ms = ASK_MS;
+  ae_error err = {0};
+  ae_status status =
+      ae_wire_ask(save->space->js->wire, &save->request, ae_buf_cstr(&subject),
+                  headers, ae_buf_view(&save->state), &err);
+  ae_buf_clear(&subject);
+  if (status == AE_OK) return;
+  /* A cache may be too large to share. */
+  bool cache = !save->copy.base && status == AE_TOO_LARGE;
+  saving_end(save, cache ? AE_OK : status, cache ? NULL : &err);
+  ae_error_clear(&err);
+}
+
+static void on_saved(ae_write *write, ae_status status, const ae_error *err) {
+  saving *save = AE_CONTAINER(write, saving, copy.write);
+  if (status != AE_OK || save->space->js->closing)
+    saving_end(save, status, err);
+  else if (save->space->snapshots)
+    publish(save);
+  else
+    make_stream(save);
+}
+
+static void save_run(ae__js_op *op) {
+  saving *save = op->of;
+  ae_error err = {0};
+  ae_status status =
+      ae_store_save_snapshot(op->space->inner, &save->copy, &err);
+  if (status != AE_OK) on_saved(&save->copy.write, status, &err);
+  ae_error_clear(&err);
+  ae__js_op_free(op);
+}
+
+static void save_fail(ae__js_op *op, ae_status status, const ae_error *err) {
+  saving_end(op->of, status, err);
+  ae__js_op_free(op);
+}
+
+ae_status ae__js_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
+                               ae_error *err) {
+  (void)err;
+  ae__js *js = ae__js_of(store);
+  saving *save = ae_zalloc(sizeof *save);
+  save->of = snapshot;
+  save->copy = *snapshot;
+  save->space = ae__js_space_get(js, snapshot->ref.ns);
+  ae__key_of(&save->key, &snapshot->ref);
+  save->copy.ref = ae__key_ref((ae_str){save->key.bytes, save->key.len});
+  ae_buf_str(&save->state, snapshot->state);
+  save->copy.state = ae_buf_view(&save->state);
+  save->copy.write = (ae_write){.cb = on_saved};
+  js->ops++;
+  /* The follower may have to come to that version yet. */
+  ae__js_op *op = ae__js_op_new(js, save->copy.ref.ns, AE__JS_ACTOR);
+  op->ref = save->copy.ref;
+  op->of = save;
+  op->run = save_run;
+  op->fail = save_fail;
+  ae__js_op_start(op);
+  return AE_OK;
+}
+
+/* -- fetching them all -- */
+
+typedef struct ae__js_import {
+  ae__js_space *space; /* NULL: given up */
+  ae_wire_request request;
+  ae_wire_subscription *subscription;
+  ae_buf inbox;
+  char *stream;
+  bool counted;
+  uint64_t wanted, got; /* messages */
+  uint64_t writing;
+} ae__js_import;
+
+typedef struct fetched {
+  ae_snapshot_write snapshot; /* first */
+  ae__js_import *import;
+  ae__key key;
+} fetched;
+
+static void import_free(ae__js_import *import) {
+  ae_buf_clear(&import->inbox);
+  ae_free(import->stream);
+  ae_free(import);
+}
+
+static void import_look(ae__js_import *import) {
+  if (import->writing > 0) return;
+  ae__js_space *space = import->space;
+  if (!space) {
+    import_free(import);
+    return;
+  }
+  if (!import->counted || import->got < import->wanted) return;
+  if (import->subscription) ae_wire_unsubscribe(import->subscription);
+  space->import = NULL;
+  import_free(import);
+  ae__js_follow_opened(space);
+}
+
+static void on_written(ae_write *write, ae_status status, const ae_error *err) {
+  fetched *one = AE_CONTAINER(write, fetched, snapshot.write);
+  ae__js_import *import = one->import;
+  (void)err;
+  /* Of an actor that is not there (its stream was mended by hand): a cache
+   * that nobody misses. A base that cannot be written shows as trimmed. */
+  if (status != AE_OK && status != AE_NOT_FOUND && status != AE_CANCELED)
+    ae_log(AE_LOG_ERROR, "a snapshot cannot be written down here", "cause",
+           err ? ae_error_text(err) : ae_status_text(status), NULL);
+  ae_free(one);
+  import->writing--;
+  import_look(import);
+}
+
+static void on_snapshot(void *data, const ae_wire_message *message) {
+  ae__js_import *import = data;
+  ae__js_space *space = import->space;
+  if (message->body.len == 0) {
+    if (message->reply)
+      ae_wire_publish(space->js->wire, message->reply, NULL, NULL,
+                      (ae_str){"", 0}, NULL);
+    return;
+  }
+  import->got++;
+  fetched *one = ae_zalloc(sizeof *one);
+  const char *facts = ae_wire_message_header(message, "Aether-Snapshot");
+  int base = 0;
+  unsigned long long version = 0;
+  long long shape = 0;
+  if (facts && sscanf(facts, "%llu %lld %d", &version, &shape, &base) == 3 &&
+      ae__js_key_of(space, message->subject, &one->key, &one->snapshot.ref)) {
+    one->import = import;
+    one->snapshot.version = version;
+    one->snapshot.shape = shape;
+    one->snapshot.base = base != 0;
+    one->snapshot.follows = true;
+    one->snapshot.state = message->body; /* copied before the return */
+    one->snapshot.write.cb = on_written;
+    import->writing++;
+    ae_error err = {0};
+    ae_status status =
+        ae_store_save_snapshot(space->inner, &one->snapshot, &err);
+    if (status != AE_OK) on_written(&one->snapshot.write, status, &err);
+    ae_error_clear(&err);
+  } else {
+    ae_free(one);
+    import_look(import);
+  }
+}
+
+static void on_importing(ae_wire_request *request, ae_status status,
+                         const ae_wire_message *message) {
+  ae__js_import *import = request->data;
+  ae__js_space *space = import->space;
+  ae__js_answer answer = {0};
+  if (!space) {
+    import_free(import);
+    return;
+  }
+  if (status == AE_OK) ae__js_answer_read(&answer, message);
+  import->counted = true;
+  if (status == AE_OK && answer.code == 0) {
+    ae__js_answer_uint(&answer, "num_pending", NULL, &import->wanted);
+    import_look(import);
+  } else if (status == AE_OK && answer.code == NOT_THERE) {
+    import_look(import); /* there are none */
+  } else if (status != AE_CANCELED) {
+    ae_error err = {0};
+    status = status == AE_OK
+                 ? ae__js_refusal(&answer, "read", import->stream, &err)
+                 : ae__js_silence(&err);
+    ae__js_space_leave(space, status, &err);
+    ae_error_clear(&err);
+  }
+  ae__js_answer_clear(&answer);
+}
+
+void ae__js_import_start(ae__js_space *space) {
+  ae__js_import *import = ae_zalloc(sizeof *import);
+  ae_buf stream = {0};
+  ae_error err = {0};
+  stream_name(space, &stream);
+  space->import = import;
+  import->space = space;
+  import->stream = ae_strdup(ae_buf_cstr(&stream));
+  import->request.cb = on_importing;
+  import->request.data = import;
+  ae_status status =
+      ae__js_consume(space->js, import->stream, 1, &import->inbox, on_snapshot,
+                     import, &import->subscription, &import->request, &err);
+  ae_buf_clear(&stream);
+  if (status != AE_OK) {
+    space->import = NULL;
+    import_free(import);
+    ae__js_space_leave(space, status, &err);
+  }
+  ae_error_clear(&err);
+}
+
+void ae__js_import_stop(ae__js_space *space) {
+  ae__js_import *import = space->import;
+  if (!import) return;
+  space->import = NULL;
+  import->space = NULL;
+  if (import->subscription) ae_wire_unsubscribe(import->subscription);
+  /* Its request or its writes still come back to it. */
+  if (import->counted && import->writing == 0) import_free(import);
+}
+
+/* -- retention: deleted here, then in the stream -- */
+
+typedef struct trimming {
+  ae_trim inner; /* first */
+  ae_trim *of;
+  ae__js_space *space;
+  ae_buf gone;
+  size_t at, under_way;
+  ae_status status;
+  ae_error error;
+} trimming;
+
+typedef struct deletion {
+  ae_wire_request request; /* first */
+  trimming *trim;
+} deletion;
+
+static void trim_end(trimming *trim) {
+  ae__js *js = trim->space->js;
+  trim->of->trimmed = trim->inner.trimmed;
+  trim->of->left = trim->inner.left;
+  trim->of->write.cb(&trim->of->write, trim->status,
+                     trim->status == AE_OK ? NULL : &trim->error);
+  ae_buf_clear(&trim->gone);
+  ae_error_clear(&trim->error);
+  ae_free(trim);
+  js->ops--;
+  ae__js_close_look(js);
+}
+
+static void delete_some(trimming *trim);
+
+static void on_deleted(ae_wire_request *request, ae_status status,
+                       const ae_wire_message *message) {
+  deletion *one = (deletion *)request;
+  trimming *trim = one->trim;
+  ae__js_answer answer = {0};
+  if (status == AE_OK) ae__js_answer_read(&answer, message);
+  /* 10057: no such message: another node was first. */
+  bool refused = status == AE_OK && answer.code && answer.code != 10057 &&
+                 answer.code != 10043;
+  if (trim->status == AE_OK && (status != AE_OK || refused))
+    trim->status = refused ? ae__js_refusal(&answer, "delete from",
+                                            trim->space->stream, &trim->error)
+                           : ae__js_silence(&trim->error);
+  ae__js_answer_clear(&answer);
+  ae_free(one);
+  trim->under_way--;
+  delete_some(trim);
+}
+
+static void delete_some(trimming *trim) {
+  while (trim->status == AE_OK && trim->at < trim->gone.len &&
+         trim->under_way < AT_ONCE) {
+    uint64_t position;
+    char json[64];
+    memcpy(&position, trim->gone.ptr + trim->at, sizeof position);
+    trim->at += sizeof position;
+    snprintf(json, sizeof json, "{\"seq\":%" PRIu64 ",\"no_erase\":true}",
+             position);
+    ae_buf what = {0};
+    ae_buf_printf(&what, "STREAM.MSG.DELETE.%s", trim->space->stream);
+    deletion *one = ae_zalloc(sizeof *one);
+    one->trim = trim;
+    one->request.cb = on_deleted;
+    one->request.timeout_ms = ASK_MS;
+    trim->status = ae__js_ask(trim->space->js, &one->request,
+                              ae_buf_cstr(&what), json, &trim->error);
+    ae_buf_clear(&what);
+    if (trim->status == AE_OK)
+      trim->under_way++;
+    else
+      ae_free(one);
+  }
+  if (trim->under_way == 0) trim_end(trim);
+}
+
+static void on_trimmed(ae_write *write, ae_status status, const ae_error *err) {
+  trimming *trim = AE_CONTAINER(write, trimming, inner.write);
+  if (status != AE_OK) {
+    trim->status = status;
+    if (err) ae_error_copy(&trim->error, err);
+  }
+  delete_some(trim);
+}
+
+static void trim_run(ae__js_op *op) {
+  trimming *trim = op->of;
+  ae_error err = {0};
+  ae_status status = ae_store_trim(op->space->inner, &trim->inner, &err);
+  if (status != AE_OK) on_trimmed(&trim->inner.write, status, &err);
+  ae_error_clear(&err);
+  ae__js_op_free(op);
+}
+
+static void trim_fail(ae__js_op *op, ae_status status, const ae_error *err) {
+  trimming *trim = op->of;
+  on_trimmed(&trim->inner.write, status, err);
+  ae__js_op_free(op);
+}
+
+/* Commits that hold command ids stay in the stream: a follower made anew
+ * learns the ids from nowhere else. */
+ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err) {
+  (void)err;
+  ae__js *js = ae__js_of(store);
+  trimming *copy = ae_zalloc(sizeof *copy);
+  copy->of = trim;
+  copy->space = ae__js_space_get(js, trim->ns);
+  copy->inner = (ae_trim){.ns = ae__js_name(copy->space),
+                          .before = trim->before,
+                          .bytes = trim->bytes,
+                          .gone = &copy->gone,
+                          .write = {.cb = on_trimmed}};
+  js->ops++;
+  ae__js_op *op = ae__js_op_new(js, copy->inner.ns, AE__JS_STREAM);
+  op->of = copy;
+  op->run = trim_run;
+  op->fail = trim_fail;
+  ae__js_op_start(op);
+  return AE_OK;
+}
