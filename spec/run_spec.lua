@@ -187,6 +187,91 @@ describe("aether run #node", function()
     connection:close()
   end)
 
+  -- Asked of the node, as those who balance load do.
+  local function is_ready()
+    local answer = node:request("GET", "/readyz")
+    assert(answer.status == 200 or answer.status == 503, answer.body)
+    return answer.status == 200
+  end
+
+  local function add()
+    return node:request(
+      "POST",
+      "/v1/cell/counter/a/add",
+      { ["Content-Type"] = "application/json" },
+      '{"n":1}'
+    )
+  end
+
+  it("ends what has no end of its own when it stops", function()
+    node = server.start(folder)
+    local followers = {}
+    for _, path in ipairs({
+      "/v1/cell/events?follow=true",
+      "/v1/events?pattern=cell",
+    }) do
+      local connection = node:connect()
+      connection:ask("GET", path)
+      program.wait_for(function()
+        connection:turn()
+        return #connection:lines() == 0 and connection.streaming
+      end, "an answer to begin")
+      followers[#followers + 1] = connection
+    end
+    local follower = followers[1]
+    assert.equal(200, add().status)
+    local lines = {}
+    program.wait_for(function()
+      follower:turn()
+      for _, line in ipairs(follower:lines()) do
+        lines[#lines + 1] = line
+      end
+      return #lines == 1
+    end, "the event")
+    node:kill(15)
+    local result = node:wait()
+    assert.equal(0, result.status, result.err)
+    assert.is_nil(result.err:find("cutting", 1, true), result.err)
+    for _, connection in ipairs(followers) do
+      program.wait_for(function()
+        return not connection:turn()
+      end, "the end of what is followed")
+      connection:lines()
+      -- A whole answer, not one that was cut.
+      local stream = connection.streaming
+      assert(
+        stream and stream.ended,
+        ("%s, then %q"):format(connection.status, connection.got)
+      )
+      connection:close()
+    end
+  end)
+
+  it("is not ready while its store is gone, and ready again after", function()
+    local file = folder .. "/data/events.db"
+    node = server.start(folder)
+    assert.equal(200, add().status)
+    assert.is_true(is_ready())
+    assert(os.rename(file, file .. ".away"))
+    local refused = add()
+    assert.equal(503, refused.status)
+    assert.matches("removed or replaced", refused.body)
+    assert.is_false(is_ready())
+    assert.equal(200, node:request("GET", "/healthz").status)
+    program.wait_for(function()
+      return node:said("the store cannot be written")
+    end)
+    assert.is_false(is_ready())
+    assert(os.rename(file .. ".away", file))
+    program.wait_for(is_ready, "the node to find its store")
+    assert.equal(200, add().status)
+    program.wait_for(function()
+      return node:said("the store can be written again")
+    end)
+    node:stop()
+    assert.equal(2, #counter.events(folder, "sqlite:" .. file).events)
+  end)
+
   it("tells systemd that it is ready, alive and stopping", function()
     local path = folder .. "/notify"
     local manager = assert(unix.dgram())
