@@ -84,6 +84,7 @@ static ae_status open_node(ae__serve *serve, ae_error *err) {
                                    .modules = true,
                                    .store = true,
                                    .mode = AE_STORE_WRITE,
+                                   .named = true,
                                    .strict = serve->options->strict,
                                    .mistake = on_mistake,
                                    .data = serve};

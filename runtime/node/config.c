@@ -12,6 +12,7 @@
 #include "base/pack.h"
 #include "namespace/name.h"
 #include "node/found.h"
+#include "node/nats.h"
 #include "node/tokens.h"
 #include "script/script.h"
 
@@ -299,6 +300,13 @@ static void fill_default(loading *load, const char *key, const char *json) {
   if (at->value.len == 0) ae_json_read(ae_str_of(json), &at->value, NULL);
 }
 
+static uint64_t number_of(const ae__found *key) {
+  ae_unpack cursor = ae_unpack_of(ae_buf_view(&key->value));
+  uint64_t number = 0;
+  ae_unpack_uint(&cursor, &number);
+  return number;
+}
+
 static ae_status resolve(loading *load, ae_error *err) {
   ae_config *config = load->config;
   resolve_data(load);
@@ -307,6 +315,9 @@ static ae_status resolve(loading *load, ae_error *err) {
   resolve_listen(load);
   resolve_log(load);
   fill_default(load, "replicas", "1");
+  config->replicas = (unsigned)number_of(key_of(load, "replicas"));
+  ae__nats_find(config, key_of(load, "nats"),
+                folder_of(load, key_of(load, "nats")));
   fill_default(load, "shards", "1024");
   fill_default(load, "log", "\"info\"");
   fill_default(load, "judge", "{\"actors\":100}");
@@ -359,6 +370,7 @@ void ae_config_clear(ae_config *config) {
     ae_buf_clear(&config->settings[i].value);
   }
   ae__tokens_clear(config);
+  ae__nats_clear(config);
   ae_free(config->namespaces);
   ae_free(config->settings);
   ae_free(config->app);

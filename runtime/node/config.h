@@ -44,6 +44,14 @@ typedef struct ae_token {
   uint8_t hash[AE_TOKEN_HASH]; /* of the token's text */
 } ae_token;
 
+/* How to log in to nats-server; NULL: not so. Files are paths as they stand. */
+typedef struct ae_nats_config {
+  char *credentials, *nkey; /* files */
+  char *user, *password, *token;
+  bool tls;                     /* demanded */
+  char *ca, *certificate, *key; /* files */
+} ae_nats_config;
+
 typedef struct ae_config {
   char *app;   /* its folder, absolute */
   char *file;  /* aether.lua, absolute; NULL: there is none */
@@ -52,6 +60,8 @@ typedef struct ae_config {
   char *data;   /* folder */
   char *node;   /* name */
   char *listen; /* HOST:PORT */
+  ae_nats_config nats;
+  unsigned replicas; /* of streams that are made */
   ae_log_level log;
   ae_namespace_config *namespaces; /* in the order of their names */
   size_t namespace_count;

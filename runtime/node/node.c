@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "node/internal.h"
+#include "node/nats.h"
 
 typedef struct listener {
   const ae_node_options *options;
@@ -56,6 +57,8 @@ ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
   ae_store_options store = {
       .url = config->store,
       .mode = memory ? AE_STORE_WRITE : mode,
+      .jetstream = {.wire = ae_nats_login(config),
+                    .replicas = config->replicas},
   };
   const char *file = ae_store_file(config->store);
   struct stat info;
@@ -69,7 +72,15 @@ ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
     ae_error_cstr(err, "cause", "no such file");
     return AE_STORE_UNAVAILABLE;
   }
-  return ae_store_open(node->loop, &store, &node->store, err);
+  /* What a node with a name follows stays with it; else it goes again. */
+  ae_buf folder = {0};
+  if (node->named) {
+    ae_buf_printf(&folder, "%s/followers/%s", config->data, config->node);
+    store.jetstream.folder = ae_buf_cstr(&folder);
+  }
+  ae_status status = ae_store_open(node->loop, &store, &node->store, err);
+  ae_buf_clear(&folder);
+  return status;
 }
 
 static void open_actors(ae_node *node) {
@@ -103,6 +114,7 @@ ae_status ae_node_open(ae_loop *loop, const ae_node_options *options,
   ae_node *node = ae_zalloc(sizeof *node);
   node->loop = loop;
   node->config = options->config;
+  node->named = options->named;
   node->started = ae_clock_now();
   node->started_mono = ae_clock_mono();
   ae_status status = AE_OK;
