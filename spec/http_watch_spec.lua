@@ -184,6 +184,28 @@ describe("watching a node #node", function()
     node:stop()
   end)
 
+  it("counts what a quota refused", function()
+    program.write(folder .. "/aether.lua", [[
+return { namespaces = { bank = { limits = { commands_per_s = 0.001 } } } }
+]])
+    node = server.start(folder)
+    local function send()
+      local headers = { ["Content-Type"] = "application/json" }
+      return node:request("POST", "/v1/bank/account/a/close", headers, "{}").status
+    end
+    assert.equal(200, send())
+    assert.equal(429, send())
+    assert.equal(429, send())
+    local text = get("/metrics").body
+    check_metrics(text)
+    local series = series_of(text)
+    local of = '{namespace="bank",limit="commands_per_s"}'
+    assert.equal(2, series["aether_limit_refused_total" .. of])
+    assert.equal(0.001, series["aether_limit" .. of])
+    assert.is_nil(series['aether_limit{namespace="bank",limit="events_per_s"}'])
+    node:stop()
+  end)
+
   it("describes its API so that a validator takes it", function()
     node = server.start(folder)
     local answer = get("/v1/openapi.json")

@@ -382,6 +382,16 @@ void ae_config_clear(ae_config *config) {
   memset(config, 0, sizeof *config);
 }
 
+char *ae_config_text(const ae_config *config, const char *key) {
+  for (size_t i = 0; i < config->setting_count; i++) {
+    if (strcmp(config->settings[i].key, key) != 0) continue;
+    ae_unpack cursor = ae_unpack_of(ae_buf_view(&config->settings[i].value));
+    ae_str text;
+    return ae_unpack_str(&cursor, &text) ? ae__str_copy(text) : NULL;
+  }
+  return NULL;
+}
+
 ae_status ae_config_has_modules(const ae_config *config, ae_error *err) {
   if (config->namespace_count > 0) return AE_OK;
   return ae_error_set(err, AE_NOT_FOUND,

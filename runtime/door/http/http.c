@@ -3,19 +3,18 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "base/pack.h"
 #include "door/http/server.h"
 #include "door/http/tls.h"
 
-static const ae__http_limits defaults = {.header = 16384,
-                                         .body = 8u << 20,
-                                         .line = 8u << 20,
-                                         .connections = 4096,
-                                         .header_ms = 10000,
-                                         .body_ms = 60000,
-                                         .idle_ms = 75000,
-                                         .send_ms = 30000,
-                                         .bodies = 256u << 20};
+const ae__http_limits ae__http_defaults = {.header = 16384,
+                                           .body = 8u << 20,
+                                           .line = 8u << 20,
+                                           .connections = 4096,
+                                           .header_ms = 10000,
+                                           .body_ms = 60000,
+                                           .idle_ms = 75000,
+                                           .send_ms = 30000,
+                                           .bodies = 256u << 20};
 
 #define TICK_MS 500
 
@@ -23,7 +22,7 @@ static void fill_limits(ae__http *http, const ae__http_limits *given) {
   ae__http_limits *limits = &http->limits;
   *limits = *given;
 #define DEFAULT(member) \
-  if (limits->member == 0) limits->member = defaults.member
+  if (limits->member == 0) limits->member = ae__http_defaults.member
   DEFAULT(header);
   DEFAULT(body);
   DEFAULT(line);
@@ -96,26 +95,11 @@ void ae__http_date(ae__http *http) {
 
 /* -- opening -- */
 
-/* A setting's text; NULL: not set. The caller frees. */
-static char *setting(const ae_config *config, const char *key) {
-  for (size_t i = 0; i < config->setting_count; i++) {
-    if (strcmp(config->settings[i].key, key) != 0) continue;
-    ae_unpack cursor = ae_unpack_of(ae_buf_view(&config->settings[i].value));
-    ae_str text;
-    if (!ae_unpack_str(&cursor, &text)) return NULL;
-    char *copy = ae_alloc(text.len + 1);
-    memcpy(copy, text.ptr, text.len);
-    copy[text.len] = 0;
-    return copy;
-  }
-  return NULL;
-}
-
 static ae_status open_tls(ae__http *http, const ae_config *config,
                           ae_error *err) {
-  char *certificate = setting(config, "tls.certificate");
-  char *key = setting(config, "tls.key");
-  char *ca = setting(config, "tls.ca");
+  char *certificate = ae_config_text(config, "tls.certificate");
+  char *key = ae_config_text(config, "tls.key");
+  char *ca = ae_config_text(config, "tls.ca");
   ae_status status = AE_OK;
   if (certificate && key)
     status = ae__tls_new(certificate, key, ca, &http->tls, err);

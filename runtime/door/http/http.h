@@ -16,6 +16,7 @@ typedef struct ae__http_limits {
   size_t bodies;        /* bytes of bodies that are taken whole, of all
                            connections together; above it `overloaded` */
 } ae__http_limits;
+extern const ae__http_limits ae__http_defaults;
 
 typedef struct ae__http_options {
   ae_loop *loop;

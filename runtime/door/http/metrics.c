@@ -17,6 +17,7 @@ typedef struct room {
   ae_script *script; /* NULL: none is loaded */
   size_t memory_limit;
   uint64_t live;
+  ae_realm_counts realm;
   ae_bus_counts bus;
 } room;
 
@@ -69,7 +70,8 @@ static void take_counts(void *data, ae_str ns, ae_str type,
 static void take_room(scrape *s, room *one) {
   one->script = ae_node_script(s->node, one->name);
   ae_realm *realm = ae_node_realm(s->node, one->name);
-  one->live = realm ? ae_realm_live(realm) : 0;
+  if (realm) ae_realm_count(realm, &one->realm);
+  one->live = one->realm.live;
   ae_bus *bus = ae_node_bus(s->node);
   if (bus) ae_bus_count(bus, one->name, &one->bus);
   ae_module *module;
@@ -165,6 +167,37 @@ static void write_subscriptions(scrape *s, ae__exposition *e) {
     ae__sample(e, "");
     label_room(e, &s->rooms[i]);
     ae__value(e, s->rooms[i].bus.subscriptions);
+  }
+}
+
+static void begin_limit(ae__exposition *e, const room *one, unsigned limit) {
+  ae__sample(e, "");
+  label_room(e, one);
+  ae__label(e, "limit", ae_str_of(ae_limit_word((ae_limit)limit)));
+}
+
+static void write_limits(scrape *s, ae__exposition *e) {
+  ae__family(e, "aether_limit_refused_total", "counter",
+             "Commands refused because the namespace is at a limit.");
+  for (size_t i = 0; i < s->room_count; i++)
+    for (unsigned k = 0; k < AE_LIMIT_COUNT; k++) {
+      begin_limit(e, &s->rooms[i], k);
+      ae__value(e, s->rooms[i].realm.refused[k]);
+    }
+  ae__family(e, "aether_limit", "gauge",
+             "What the namespace may take; without a series, no limit.");
+  for (size_t i = 0; i < s->room_count; i++) {
+    const ae_limits *limits = &s->rooms[i].realm.limits;
+    const double values[AE_LIMIT_COUNT] = {
+        [AE_LIMIT_COMMANDS] = limits->commands_per_s,
+        [AE_LIMIT_EVENTS] = limits->events_per_s,
+        [AE_LIMIT_BYTES] = (double)limits->bytes,
+        [AE_LIMIT_ACTORS] = (double)limits->live_actors};
+    for (unsigned k = 0; k < AE_LIMIT_COUNT; k++) {
+      if (values[k] == 0) continue;
+      begin_limit(e, &s->rooms[i], k);
+      ae__value_double(e, values[k]);
+    }
   }
 }
 
@@ -353,6 +386,7 @@ static void write_all(scrape *s, ae_buf *out) {
   write_rows(s, &e);
   write_rooms(s, &e, of_room, false);
   write_subscriptions(s, &e);
+  write_limits(s, &e);
   write_scripts(s, &e);
   write_rooms(s, &e, of_store, true);
   if (!s->all) return;
