@@ -285,8 +285,26 @@ void ae__connection_plain(ae__connection *c, ae_str bytes) {
   watch(c);
 }
 
+/* Plain HTTP where TLS is spoken: said in plain, too. */
+static void want_tls(ae__connection *c) {
+  ae_error err = {0};
+  ae__tls_close(c->tls);
+  c->tls = NULL;
+  c->request = take_request(c);
+  c->phase = AE__BUSY;
+  ae__deadline_set(c, AE__DUE_NOTHING);
+  ae_error_set(&err, AE_MALFORMED, "this port speaks TLS; use https://");
+  ae__exchange_deny(c->request, 400, &err);
+  ae_error_clear(&err);
+}
+
 void ae__connection_read(ae__connection *c, ae_str bytes) {
   c->http->counts.bytes_in += bytes.len;
+  if (c->tls && !ae__tls_spoken(c->tls) && bytes.ptr[0] >= 'A' &&
+      bytes.ptr[0] <= 'Z') {
+    want_tls(c);
+    return;
+  }
   if (!c->tls)
     ae__connection_plain(c, bytes);
   else if (!ae__tls_open(c, bytes))
@@ -475,7 +493,9 @@ void ae__connection_cut(ae__connection *c) {
 
 void ae__connection_drain(ae__connection *c) {
   ae__request *r = c->request;
-  if (c->phase == AE__IDLE) {
+  if (c->phase == AE__IDLE && ae__output_waiting(c) == 0) {
+    ae__connection_cut(c);
+  } else if (c->phase == AE__IDLE) {
     linger(c);
     ae__connection_mark(c);
   } else if (r && r->endless && !r->ended) {

@@ -95,14 +95,14 @@ void ae__http_date(ae__http *http) {
 
 /* -- opening -- */
 
-static ae_status open_tls(ae__http *http, const ae_config *config,
+static ae_status open_tls(const ae_config *config, ae__tls_shared **out,
                           ae_error *err) {
   char *certificate = ae_config_text(config, "tls.certificate");
   char *key = ae_config_text(config, "tls.key");
   char *ca = ae_config_text(config, "tls.ca");
   ae_status status = AE_OK;
   if (certificate && key)
-    status = ae__tls_new(certificate, key, ca, &http->tls, err);
+    status = ae__tls_new(certificate, key, ca, out, err);
   else if (certificate || key || ca)
     status = ae_error_set(err, AE_USAGE,
                           "tls needs a certificate and its key, and has no "
@@ -122,7 +122,7 @@ static ae_status open_all(ae__http *http, const ae_config *config,
   ae_status status = ae__tcp_resolve(listen, &address, err);
   if (status == AE_OK)
     status = ae__auth_new(config, ae__auth_loopback(generic), &http->auth, err);
-  if (status == AE_OK) status = open_tls(http, config, err);
+  if (status == AE_OK) status = open_tls(config, &http->tls, err);
   if (status == AE_OK) status = ae__tcp_listen(http, listen, &address, err);
   if (status == AE_OK && !http->tls && !ae__auth_loopback(generic))
     ae_log(AE_LOG_WARN,
@@ -145,6 +145,16 @@ ae_status ae__http_open(const ae__http_options *options, ae__http **out,
   return status;
 }
 
+ae_status ae__http_renew(ae__http *http, ae_error *err) {
+  ae__tls_shared *fresh = NULL;
+  if (!http->tls) return AE_OK;
+  ae_status status = open_tls(ae_node_config(http->node), &fresh, err);
+  if (status != AE_OK) return status;
+  ae__tls_free(http->tls);
+  http->tls = fresh;
+  return AE_OK;
+}
+
 const char *ae__http_url(const ae__http *http) {
   return http->url;
 }
@@ -159,9 +169,12 @@ void ae__http_drain(ae__http *http) {
   if (http->draining) return;
   http->draining = true;
   ae__tcp_stop_listening(http);
+  ae_list *next;
   for (ae_list *at = http->connections.next; at != &http->connections;
-       at = at->next)
+       at = next) {
+    next = at->next;
     ae__connection_drain(AE_CONTAINER(at, ae__connection, link));
+  }
 }
 
 void ae__http_let_go(ae__http *http) {

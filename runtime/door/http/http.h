@@ -33,6 +33,10 @@ ae_status ae__http_open(const ae__http_options *options, ae__http **out,
                         ae_error *err);
 /* "http://127.0.0.1:7070": the port that was got, where 0 was asked. */
 const char *ae__http_url(const ae__http *http);
+/* Reads certificate and key again, from the same files: connections that come
+ * from now on get them. What is wrong with them is said, and nothing changes.
+ */
+ae_status ae__http_renew(ae__http *http, ae_error *err);
 /* Stops listening; what is under way goes on and is answered with
  * `Connection: close`; endless answers (follow, listen) end. */
 void ae__http_drain(ae__http *http);

@@ -187,6 +187,9 @@ bool ae__request_whole(const ae__request *r) {
 
 int ae__request_take(ae__request *r, ae_str bytes, size_t limit, size_t *used,
                      ae_error *err) {
+  /* No further than the first byte too many: what is said of a head that is
+   * too long and wrong depends on no piece that it came in. */
+  if (bytes.len > limit + 1 - r->head.len) bytes.len = limit + 1 - r->head.len;
   const uint8_t *begin = (const uint8_t *)bytes.ptr, *end = begin + bytes.len;
   const uint8_t *at = begin, *kept = begin;
   int status = 0;

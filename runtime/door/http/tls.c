@@ -1,6 +1,7 @@
 #include "door/http/tls.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #include "base/mem.h"
@@ -12,6 +13,7 @@ struct ae__tls_shared {
 struct ae__tls {
   SSL *ssl;
   BIO *in, *out; /* the SSL's */
+  bool spoken;
   ae_buf sealed;
 };
 
@@ -20,10 +22,20 @@ struct ae__tls {
 /* The oldest of OpenSSL's errors says what went wrong first. */
 static ae_status wrong(ae_error *err, const char *what, const char *file) {
   unsigned long code = ERR_get_error();
-  const char *reason = ERR_reason_error_string(code);
-  if (ERR_GET_LIB(code) == ERR_LIB_SYS) reason = strerror(ERR_GET_REASON(code));
+  int reason = ERR_GET_REASON(code);
+  const char *text = ERR_reason_error_string(code);
+  if (ERR_GET_LIB(code) == ERR_LIB_SYS) {
+    text = strerror(reason);
+  } else if (ERR_GET_LIB(code) == ERR_LIB_PEM) {
+    if (reason == PEM_R_NO_START_LINE) text = "it holds none as PEM";
+    if (reason == PEM_R_BAD_PASSWORD_READ)
+      text = "it has a password, which nobody could type in; take it off";
+  } else if (ERR_GET_LIB(code) == ERR_LIB_X509 &&
+             reason == X509_R_KEY_VALUES_MISMATCH) {
+    text = "it is another certificate's";
+  }
   ae_error_set(err, AE_USAGE, "tls: %s %s: %s", what, file,
-               reason ? reason : "not understood");
+               text ? text : "not understood");
   ERR_clear_error();
   return AE_USAGE;
 }
@@ -54,10 +66,10 @@ static ae_status load(SSL_CTX *context, const char *certificate,
   if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
     return wrong(err, "the key", key);
   if (SSL_CTX_check_private_key(context) != 1)
-    return wrong(err, "the key does not belong to the certificate", key);
+    return wrong(err, "the key", key);
   if (!ca) return AE_OK;
   if (SSL_CTX_load_verify_file(context, ca) != 1)
-    return wrong(err, "the certificates of who may sign clients'", ca);
+    return wrong(err, "the certificates of those who sign clients'", ca);
   SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(ca));
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                      NULL);
@@ -124,9 +136,14 @@ static void collect(ae__tls *tls) {
   (void)BIO_reset(tls->out);
 }
 
+bool ae__tls_spoken(const ae__tls *tls) {
+  return tls->spoken;
+}
+
 bool ae__tls_open(ae__connection *c, ae_str bytes) {
   static char plain[16384]; /* one thread; a record's worth */
   ae__tls *tls = c->tls;
+  tls->spoken = true;
   ERR_clear_error();
   if (BIO_write(tls->in, bytes.ptr, (int)bytes.len) != (int)bytes.len)
     return false;

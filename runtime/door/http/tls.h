@@ -14,6 +14,7 @@ void ae__tls_free(ae__tls_shared *shared); /* NULL is harmless */
 /* A connection's own; ae__tls_close frees it. */
 ae__tls *ae__tls_accept(ae__tls_shared *shared);
 void ae__tls_close(ae__tls *tls);
+bool ae__tls_spoken(const ae__tls *tls); /* the first bytes have come */
 
 /* Bytes from the wire; hands what they hold to ae__connection_plain. False:
  * the peer does not speak TLS, or breaks it. */

@@ -500,12 +500,9 @@ static void drains(void **state) {
   ae__exchange_endless(told.x);
   http_wire_open(&busy, &http);
   http_wire_send(&busy, GET("/later"), sizeof(GET("/later")) - 1);
-  http.draining = true;
-  for (ae_list *at = http.connections.next; at != &http.connections;
-       at = at->next)
-    ae__connection_drain(AE_CONTAINER(at, ae__connection, link));
+  ae__http_drain(&http);
   run();
-  assert_true(idle.shut);
+  assert_true(idle.closed);
   got_last("0\r\n\r\n");
   assert_true(wire.shut);
   assert_int_equal(told.gone, 1);
