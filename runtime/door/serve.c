@@ -1,5 +1,9 @@
 #include "door/serve.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "door/terminal.h"
@@ -41,12 +45,14 @@ static void on_look(uv_timer_t *timer) {
            "connections", count, NULL);
   }
   uv_close((uv_handle_t *)timer, NULL);
+  uv_close((uv_handle_t *)&serve->hangup, NULL);
   ae__http_close(serve->http, on_http_closed, serve);
 }
 
 void ae__serve_stop(ae__serve *serve) {
   if (serve->stopping) return;
   serve->stopping = true;
+  uv_signal_stop(&serve->hangup);
   ae_log(AE_LOG_INFO, "stopping: finishing what is under way", NULL);
   ae__notify_stopping(&serve->notify, "finishing what is under way");
   ae_node_drain(serve->node);
@@ -58,6 +64,31 @@ void ae__serve_stop(ae__serve *serve) {
 
 static void on_interrupt(void *data) {
   ae__serve_stop(data);
+}
+
+static void on_hangup(uv_signal_t *signal, int number) {
+  (void)number;
+  ae__serve *serve = signal->data;
+  ae_error err = {0};
+  if (strncmp(ae__http_url(serve->http), "https:", 6) != 0)
+    ae_log(AE_LOG_INFO, "SIGHUP: no certificate is set that could be read",
+           NULL);
+  else if (ae__http_renew(serve->http, &err) == AE_OK)
+    ae_log(AE_LOG_INFO, "the certificate was read again", NULL);
+  else
+    ae_log(AE_LOG_ERROR, "the old certificate stays", "cause",
+           ae_error_text(&err), NULL);
+  ae_error_clear(&err);
+}
+
+static void listen_for_hangup(ae__serve *serve) {
+  uv_signal_init(&serve->loop.uv, &serve->hangup);
+  serve->hangup.data = serve;
+  int terminal = open("/dev/tty", O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  if (terminal >= 0)
+    close(terminal);
+  else
+    uv_signal_start(&serve->hangup, on_hangup, SIGHUP);
 }
 
 /* -- the start -- */
@@ -133,6 +164,7 @@ static void start(ae__serve *serve) {
   ae_node_set_url(serve->node, url);
   uv_timer_init(&serve->loop.uv, &serve->timer);
   serve->timer.data = serve;
+  listen_for_hangup(serve);
   ae__interrupt_listen(&serve->interrupt, &serve->loop.uv, on_interrupt, serve);
   ae__notify_open(&serve->notify, &serve->loop.uv);
   say_start(serve);

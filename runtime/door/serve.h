@@ -9,7 +9,10 @@
  *
  * 1. What is acknowledged was stored before: an end at any moment loses none.
  * 2. Draining takes no connection, and finishes what is under way.
- * 3. A second signal ends the process at once. */
+ * 3. A second signal ends the process at once.
+ *
+ * Where the process has no terminal whose end SIGHUP would tell of, SIGHUP has
+ * the certificate of `tls` read again. */
 #ifndef AE_DOOR_SERVE_H
 #define AE_DOOR_SERVE_H
 
@@ -41,6 +44,7 @@ struct ae__serve {
   ae__http *http;
   ae__interrupt interrupt;
   ae__notify notify;
+  uv_signal_t hangup;
   uv_timer_t timer;  /* looks whether the draining is done */
   uint64_t drain_ns; /* at most so long */
   uint64_t drained;  /* ns, monotonic: when it began */
