@@ -12,6 +12,7 @@ ffi.cdef([[
   int dup2(int from, int to);
   int close(int fd);
   int chdir(const char *path);
+  int setsid(void);
   int setenv(const char *name, const char *value, int overwrite);
   int unsetenv(const char *name);
   unsigned alarm(unsigned seconds);
@@ -127,7 +128,7 @@ end
 
 --- Starts a process. `argv` is a list; options: `stdin` (text) or
 -- `stdin_file`, `stdout_file`, `stderr_file`, `cwd`, `env` (name to value,
--- false unsets), `seconds` after which it is ended (default 60).
+-- false unsets), `session` (of its own, without a terminal), `seconds` after which it is ended (default 60).
 function program.start(argv, options)
   options = options or {}
   local process = setmetatable({ folder = program.folder() }, Process)
@@ -167,6 +168,9 @@ function program.start(argv, options)
     end
     ffi.C.unsetenv("AETHER_LONG") -- the specs' own, not settings
     ffi.C.unsetenv("AETHER_SEED")
+    if options.session then
+      ffi.C.setsid()
+    end
     for name, value in pairs(options.env or {}) do
       if value then
         ffi.C.setenv(name, value, 1)

@@ -22,13 +22,13 @@ function server.start(folder, options)
   local self = setmetatable({}, Server)
   self.process = program.start_aether(argv, options)
   self.url = program.wait_for(function()
-    return self:out():match("Listening on (http://%S+)\n")
+    return self:out():match("Listening on (https?://%S+)\n")
       or not self.process:running() and "none"
   end, "the node to listen")
   if self.url == "none" then
     error("the node ended: " .. self.process:wait().err, 2)
   end
-  self.host, self.port = self.url:match("^http://(.*):(%d+)$")
+  self.host, self.port = self.url:match("^https?://(.*):(%d+)$")
   self.pid = self.process.pid
   return self
 end
