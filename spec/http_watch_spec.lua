@@ -129,6 +129,11 @@ describe("watching a node #node", function()
   end)
 
   it("counts to the last command", function()
+    program.fill(folder, {
+      ["aa/account.lua"] = ACCOUNT,
+      ["zoo/account.lua"] = ACCOUNT,
+      ["bank/purse.lua"] = ACCOUNT,
+    })
     node = server.start(folder)
     local function send(command, data, headers)
       headers = headers or {}
@@ -154,6 +159,14 @@ describe("watching a node #node", function()
     assert.equal(1, commands("rejected"))
     assert.equal(1, commands("conflict"))
     assert.equal(2, commands("failed"))
+    for _, other in ipairs({
+      'namespace="aa",type="account"',
+      'namespace="bank",type="purse"',
+      'namespace="zoo",type="account"',
+    }) do
+      assert.equal(0, series["aether_commands_total{" .. other .. ',outcome="accepted"}'])
+      assert.equal(0, series["aether_command_duration_seconds_count{" .. other .. "}"])
+    end
     assert.equal(1, series["aether_conflicts_total" .. of .. "}"])
     assert.equal(0, series["aether_retries_total" .. of .. "}"])
     assert.equal(3, series["aether_events_total" .. of .. "}"])
@@ -173,7 +186,8 @@ describe("watching a node #node", function()
     assert.equal(1, series[requests .. '{route="none",code="4xx"}'])
     -- The histogram: rising, and all of them in the end.
     local before, bounds = 0, 0
-    for bound, count in text:gmatch('_duration_seconds_bucket{[^}]-le="([^"]+)"} (%d+)') do
+    local buckets = '{namespace="bank",type="account",le="([^"]+)"} (%d+)'
+    for bound, count in text:gmatch("_duration_seconds_bucket" .. buckets) do
       assert(tonumber(count) >= before, bound)
       before, bounds = tonumber(count), bounds + 1
     end

@@ -2,6 +2,8 @@
  * those has come, so that one document is of one moment. */
 #include "door/http/metrics.h"
 
+#include <stdlib.h>
+
 #include "base/mem.h"
 #include "bus/bus.h"
 #include "door/http/exposition.h"
@@ -19,6 +21,7 @@ typedef struct room {
   uint64_t live;
   ae_realm_counts realm;
   ae_bus_counts bus;
+  size_t first_row, row_count; /* of its aggregates */
 } room;
 
 /* One aggregate. */
@@ -40,10 +43,10 @@ typedef struct scrape {
   const ae_grant *grant;
   bool all; /* series of the whole process too */
   room whole;
-  room *rooms;
+  room *rooms; /* in the order of their names */
   size_t room_count;
   row *rows;
-  size_t row_count;
+  size_t row_count, row_room;
   problem *problems;
   size_t problem_count;
   size_t pending;
@@ -52,13 +55,26 @@ typedef struct scrape {
 
 /* -- taking -- */
 
-static row *row_of(scrape *s, ae_str ns, ae_str type) {
-  for (size_t i = 0; i < s->row_count; i++)
-    if (ae_str_eq(s->rows[i].ns, ns) && ae_str_eq(s->rows[i].type, type))
-      return &s->rows[i];
-  s->rows = ae_realloc(s->rows, (s->row_count + 1) * sizeof(row));
+static row *add_row(scrape *s, ae_str ns, ae_str type) {
+  if (s->row_count == s->row_room) {
+    s->row_room = s->row_room ? 2 * s->row_room : 16;
+    s->rows = ae_realloc(s->rows, s->row_room * sizeof(row));
+  }
   s->rows[s->row_count] = (row){.ns = ns, .type = type};
   return &s->rows[s->row_count++];
+}
+
+static int by_name(const void *name, const void *one) {
+  return ae_str_cmp(*(const ae_str *)name, ((const room *)one)->name);
+}
+
+/* The aggregate's: of those that are loaded, or a new one for what was. */
+static row *row_of(scrape *s, ae_str ns, ae_str type) {
+  const room *in = bsearch(&ns, s->rooms, s->room_count, sizeof(room), by_name);
+  for (size_t i = 0; in && i < in->row_count; i++)
+    if (ae_str_eq(s->rows[in->first_row + i].type, type))
+      return &s->rows[in->first_row + i];
+  return add_row(s, ns, type);
 }
 
 static void take_counts(void *data, ae_str ns, ae_str type,
@@ -75,10 +91,12 @@ static void take_room(scrape *s, room *one) {
   ae_bus *bus = ae_node_bus(s->node);
   if (bus) ae_bus_count(bus, one->name, &one->bus);
   ae_module *module;
+  one->first_row = s->row_count;
   for (size_t i = 0;
        one->script && (module = ae_script_module_at(one->script, i)); i++)
     if (ae_module_kind_of(module) == AE_MODULE_AGGREGATE)
-      row_of(s, one->name, ae_module_name(module));
+      add_row(s, one->name, ae_module_name(module));
+  one->row_count = s->row_count - one->first_row;
 }
 
 /* -- writing: of namespaces -- */

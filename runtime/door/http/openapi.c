@@ -8,10 +8,23 @@
 
 #define ADD(out, literal) ae_buf_add(out, literal, sizeof(literal) - 1)
 
+/* What openapi.json has: members of one object each, as JSON. */
+typedef enum fixed {
+  COMMAND,
+  STATE,
+  ACTOR_EVENTS,
+  EVENTS,
+  PATHS,
+  COMPONENTS,
+  FIXED_COUNT
+} fixed;
+static const char *const fixed_keys[FIXED_COUNT] = {
+    "command", "state", "actor_events", "events", "paths", "components"};
+
 typedef struct page {
   ae_node *node;
   const ae_grant *grant;
-  ae_str fixed; /* openapi.json, as msgpack */
+  ae_buf fixed[FIXED_COUNT];
   ae_buf *out;
 } page;
 
@@ -40,19 +53,27 @@ static void text(ae_buf *out, const char *name, ae_str value) {
   ae_json_write_str(value, out);
 }
 
-/* The members of an object of openapi.json, into the one that is open. */
-static void members(page *p, const char *name) {
-  ae_str object, member, value;
-  uint32_t count = 0;
-  AE_ASSERT(ae_unpack_field(p->fixed, name, &object));
-  ae_unpack cursor = ae_unpack_of(object);
-  AE_ASSERT(ae_unpack_map(&cursor, &count));
-  for (; count > 0; count--) {
-    ae_unpack_str(&cursor, &member);
-    ae_unpack_skip(&cursor, &value);
-    key(p->out, member);
-    ae_json_write(value, p->out);
+/* -- openapi.json -- */
+
+/* An object's members: its text without the braces. */
+static void read_fixed(page *p) {
+  ae_buf packed = {0};
+  ae_str whole = {ae__openapi_json, ae__openapi_json_len}, object;
+  AE_ASSERT(ae_json_read(whole, &packed, NULL) == AE_OK);
+  for (int i = 0; i < FIXED_COUNT; i++) {
+    ae_buf *to = &p->fixed[i];
+    AE_ASSERT(ae_unpack_field(ae_buf_view(&packed), fixed_keys[i], &object));
+    ae_json_write(object, to);
+    AE_ASSERT_CMP(to->len, >, 2);
+    to->len -= 2;
+    memmove(to->ptr, to->ptr + 1, to->len);
   }
+  ae_buf_clear(&packed);
+}
+
+static void members(page *p, fixed of) {
+  comma(p->out);
+  ae_buf_str(p->out, ae_buf_view(&p->fixed[of]));
 }
 
 /* -- the app's own -- */
@@ -129,16 +150,16 @@ static void one_aggregate(page *p, const char *ns, ae_module *module) {
     begin_operation(p, "post", ns, type, ae_buf_cstr(&rest), name);
     describe(p, name, ae__comments_command(comments, ae_str_of(name)));
     body(p, module, name);
-    members(p, "command");
+    members(p, COMMAND);
     shut(p);
   }
   ae_buf_clear(&rest);
   ae__comments_free(comments);
   begin_operation(p, "get", ns, type, "/{id}", "getState");
-  members(p, "state");
+  members(p, STATE);
   shut(p);
   begin_operation(p, "get", ns, type, "/{id}/events", "getEvents");
-  members(p, "actor_events");
+  members(p, ACTOR_EVENTS);
   shut(p);
 }
 
@@ -155,7 +176,7 @@ static void paths_of(page *p, const char *ns) {
   for (size_t at = 0; (module = aggregate_at(script, &at));)
     one_aggregate(p, ns, module);
   begin_operation(p, "get", ns, (ae_str){0}, "/events", "followEvents");
-  members(p, "events");
+  members(p, EVENTS);
   shut(p);
 }
 
@@ -210,10 +231,8 @@ static void version(page *p) {
 }
 
 void ae__openapi_write(ae_node *node, const ae_grant *grant, ae_buf *out) {
-  ae_buf fixed = {0};
-  ae_str whole = {ae__openapi_json, ae__openapi_json_len};
-  AE_ASSERT(ae_json_read(whole, &fixed, NULL) == AE_OK);
-  page p = {node, grant, ae_buf_view(&fixed), out};
+  page p = {.node = node, .grant = grant, .out = out};
+  read_fixed(&p);
   ADD(out, "{\"openapi\":\"3.1.0\"");
   begin(out, "info", '{');
   text(out, "title", AE_STR("Aether"));
@@ -233,10 +252,10 @@ void ae__openapi_write(ae_node *node, const ae_grant *grant, ae_buf *out) {
   ADD(out, "]");
   begin(out, "paths", '{');
   each(&p, paths_of);
-  members(&p, "paths");
+  members(&p, PATHS);
   ADD(out, "}");
   begin(out, "components", '{');
-  members(&p, "components");
+  members(&p, COMPONENTS);
   ADD(out, "}}\n");
-  ae_buf_clear(&fixed);
+  for (int i = 0; i < FIXED_COUNT; i++) ae_buf_clear(&p.fixed[i]);
 }
