@@ -591,8 +591,8 @@ describe("aether bench #node", function()
   it("measures the bus, and counts what it drops to the event", function()
     local runs = bench({ "bus", "--seconds", "0.2", "--actors", "50",
       "--in-flight", "256" })
-    assert.equal(5, #runs)
-    for index, subscribers in ipairs({ 10, 1, 0, 1, 2 }) do
+    assert.equal(6, #runs)
+    for index, subscribers in ipairs({ 10, 1, 0, 1, 1, 2 }) do
       assert.equal(subscribers, runs[index].params.subscribers)
     end
     for index = 1, 2 do
@@ -601,19 +601,20 @@ describe("aether bench #node", function()
       assert.equal(0, runs[index].dropped)
       assert.equal("nothing", runs[index].durable)
     end
-    for index = 3, 5 do
-      assert.equal("memory", runs[index].params.store)
-      assert.equal(256, runs[index].params.in_flight)
-    end
-    assert.equal("publish", runs[3].name)
-    assert.equal(0, runs[3].delivered)
     -- The one that reads misses nothing; the other keeps a hundred each time.
-    assert.equal(runs[4].operations, runs[4].delivered)
-    assert.equal(0, runs[4].dropped)
-    assert.equal(runs[5].operations, runs[5].delivered)
-    assert(runs[5].dropped < runs[5].operations)
-    assert.is_number(runs[4].ratio)
-    assert.is_number(runs[5].ratio)
+    local names = { "publish", "publish_read", "publish_full",
+      "publish_read_full" }
+    for index, name in ipairs(names) do
+      local run = runs[index + 2]
+      local reads, sleeps = index % 2 == 0, index > 2
+      assert.equal(name, run.name)
+      assert.equal("memory", run.params.store)
+      assert.equal(256, run.params.in_flight)
+      assert.equal(reads and run.operations or 0, run.delivered)
+      assert(run.dropped < run.operations)
+      assert.equal(sleeps, run.dropped > 0)
+      assert.equal(index > 1, run.ratio ~= nil)
+    end
   end)
 
   it("keeps a file that a person names, and touches none that is there", function()

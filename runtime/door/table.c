@@ -265,7 +265,7 @@ const ae__subcommand ae__subcommands[] = {
          "limit     decide and evolve with msgpack, without a store\n"
          "bus       deliveries to 10 subscribers and to one; then commands "
          "while nobody\n"
-         "          listens, while one reads, and while another never does",
+         "          listens, one that reads, one that never does, and both",
      .example = "aether bench commands --store memory --seconds 1",
      .least = 1,
      .most = 1,

@@ -294,7 +294,9 @@ void ae_commit_trust(ae_commit_cursor *cursor, ae_commit *commit, ae_str record,
   AE_ASSERT(good);
   commit->time = (int64_t)time;
   memcpy(commit->id.bytes, id.ptr, sizeof commit->id.bytes);
-  *cursor = (ae_commit_cursor){.commit = commit, .position = position};
+  cursor->commit = commit;
+  cursor->position = position;
+  cursor->index = cursor->of_command = cursor->commands_left = 0;
   const char *from = (const char *)at.at;
   uint32_t left = commit->command_count;
   if (left > 0) { /* most have one: it is not looked at twice */
