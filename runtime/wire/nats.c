@@ -738,6 +738,7 @@ ae_status ae_wire_open(ae_loop *loop, const ae_wire_options *options,
   wire->prepare.data = wire->timer.data = wire;
   wire->closing = false;
   wire->info.connected = true;
+  ae_loop_hold(loop); /* also while there is no socket to poll */
   run_service(&wire->service);
   *out = wire;
   return AE_OK;
@@ -802,7 +803,6 @@ void ae_wire_close(ae_wire *wire, void (*cb)(void *data), void *data) {
   wire->closed = cb;
   wire->closed_data = data;
   wire->handles = 2;
-  ae_loop_hold(wire->loop);
   wire->last.cb = all_sent;
   wire->last.data = wire;
   wire->last.timeout_ms = CLOSE_MS;

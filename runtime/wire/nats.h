@@ -61,6 +61,7 @@ typedef struct ae_wire_options {
 } ae_wire_options;
 
 /* Connects; blocks for as long as that takes (a start has nothing else to do).
+ * While it is open, ae_loop_run goes on.
  * AE_STORE_UNAVAILABLE with `cause` and what to do where no server is reached
  * or none lets us in; AE_USAGE for a URL or a file that makes no sense. */
 ae_status ae_wire_open(ae_loop *loop, const ae_wire_options *options,

@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pack.h"
@@ -261,13 +262,14 @@ static void settled(ae_read *read, ae_status status, const ae_page *page,
   }
   head->asking = false;
   flight_free(head->flight);
-  if (found) {
+  head->known = head->cleared = false;
+  head->version = latest;
+  if (found)
     stored(head, found);
-  } else {
-    head->known = false;
-    head->version = latest;
+  else if (latest != first_of(head)->expected_version)
     conflict(head);
-  }
+  else
+    head_ask(head, 0); /* another's, without events: the version still holds */
   ae__js_op_free(op);
 }
 
@@ -378,6 +380,8 @@ static void on_answer(ae_wire_request *request, ae_status status,
   ae__js_flight *flight = request->data;
   ae__js_head *head = flight->head;
   uint64_t sequence;
+  if (status == AE_OK && AE_FAULT("jetstream.answer"))
+    status = AE_STORE_UNCERTAIN;
   if (status != AE_OK) {
     ae_wire_info info;
     ae_wire_info_get(head->space->js->wire, &info);

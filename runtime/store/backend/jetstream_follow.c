@@ -166,6 +166,14 @@ static bool sequences_of(const char *reply, uint64_t *stream,
   return *stream > 0 && *consumer > 0;
 }
 
+/* What was missed comes again, with another consumer. */
+static void restart(ae__js_space *space) {
+  if (space->phase != AE__JS_OPEN && space->phase != AE__JS_FILLING) return;
+  ae__js_import_stop(space);
+  space->phase = AE__JS_STARTING;
+  ae__js_follow_start(space);
+}
+
 static void on_control(ae__js_space *space, const ae_wire_message *message) {
   const char *reply = message->reply;
   if (!reply) reply = ae_wire_message_header(message, "Nats-Consumer-Stalled");
@@ -175,8 +183,7 @@ static void on_control(ae__js_space *space, const ae_wire_message *message) {
     let_on(space);
   }
   const char *last = ae_wire_message_header(message, "Nats-Last-Consumer");
-  if (last && strtoull(last, NULL, 10) != space->consumed)
-    ae__js_follow_start(space);
+  if (last && strtoull(last, NULL, 10) != space->consumed) restart(space);
 }
 
 static void on_message(void *data, const ae_wire_message *message) {
@@ -191,7 +198,7 @@ static void on_message(void *data, const ae_wire_message *message) {
       !sequences_of(message->reply, &sequence, &consumed))
     return;
   if (consumed != space->consumed + 1) {
-    ae__js_follow_start(space);
+    restart(space);
     return;
   }
   space->consumed = consumed;
@@ -321,8 +328,7 @@ void ae__js_follow_tick(ae__js_space *space, uint64_t now) {
   if (space->subscription)
     ae_log(AE_LOG_WARN, "the stream went silent; asked for anew", "stream",
            space->stream, NULL);
-  space->phase = AE__JS_STARTING;
-  ae__js_follow_start(space);
+  restart(space);
 }
 
 /* -- the file -- */

@@ -1,0 +1,431 @@
+/* The store in JetStream where something goes wrong: rivals, lost answers,
+ * servers that are killed, streams that are not what they were. */
+#define _GNU_SOURCE /* memmem */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/mem.h"
+#include "store/support.h"
+#include "wire/server.h"
+
+static test_server server;
+
+static void make(char *url, size_t size) {
+  if (!server_start(&server)) abort();
+  snprintf(url, size, "%s", server.url);
+}
+
+static void drop(const char *url) {
+  (void)url;
+  server_stop(&server);
+}
+
+/* Worlds beside the first, on the same server. */
+static void same(char *url, size_t size) {
+  snprintf(url, size, "%s", server.url);
+}
+
+static void leave(const char *url) {
+  (void)url;
+}
+
+static const struct fixture first = {
+    .name = "jetstream", .durable = true, .make = make, .drop = drop};
+static const struct fixture beside = {
+    .name = "jetstream", .durable = true, .make = same, .drop = leave};
+
+static int set_up(void **state) {
+  server = (test_server){0};
+  *state = world_new(&first);
+  return 0;
+}
+
+static int tear_down(void **state) {
+  ae_fault_reset();
+  world_free(*state);
+  return 0;
+}
+
+/* -- rivals -- */
+
+enum { RIVALS = 4, ROUNDS = 60 };
+
+static void settle_all(struct world **worlds, struct outcome *outcomes) {
+  for (;;) {
+    unsigned done = 0;
+    for (unsigned i = 0; i < RIVALS; i++) {
+      uv_run(&worlds[i]->loop.uv, UV_RUN_NOWAIT);
+      done += outcomes[i].done;
+    }
+    if (done == RIVALS) return;
+  }
+}
+
+/* Each believes that the actor is at the same version. */
+static void of_rivals_one_wins(void **state) {
+  struct world *worlds[RIVALS] = {*state};
+  struct outcome outcomes[RIVALS];
+  for (unsigned i = 1; i < RIVALS; i++) worlds[i] = world_new(&beside);
+  for (uint64_t round = 0; round < ROUNDS; round++) {
+    for (unsigned i = 0; i < RIVALS; i++)
+      append_start(worlds[i], &outcomes[i], "bank/account/a", round, 1, NULL,
+                   i);
+    settle_all(worlds, outcomes);
+    unsigned won = 0;
+    for (unsigned i = 0; i < RIVALS; i++) {
+      if (outcomes[i].append.status == AE_OK) {
+        won++;
+      } else {
+        assert_int_equal(outcomes[i].append.status, AE_VERSION_CONFLICT);
+        assert_int_equal(outcomes[i].append.current_version, round + 1);
+      }
+      outcome_clear(&outcomes[i]);
+    }
+    assert_int_equal(won, 1);
+  }
+  struct kept_list list = {0};
+  for (unsigned i = 0; i < RIVALS; i++) {
+    read_all(worlds[i], "bank/account/a", 1, UINT64_MAX, &list);
+    assert_int_equal(list.events, ROUNDS);
+    assert_int_equal(list.count, ROUNDS);
+  }
+  kept_clear(&list);
+  for (unsigned i = 1; i < RIVALS; i++) world_free(worlds[i]);
+}
+
+/* An id that another node stored is found, though nobody looked before. */
+static void an_id_of_another_node_is_known(void **state) {
+  struct world *world = *state, *other = world_new(&beside);
+  append_ok(world, "bank/account/a", 0, 1, "c-1");
+  assert_int_equal(append_try(other, "bank/account/a", 1, 1, "c-1"),
+                   AE_DUPLICATE);
+  assert_int_equal(append_try(other, "bank/account/b", 0, 0, "c-1"), AE_OK);
+  assert_int_equal(append_try(world, "bank/account/b", 0, 1, "c-1"),
+                   AE_DUPLICATE);
+  append_ok(world, "bank/account/b", 0, 1, "c-2");
+  world_free(other);
+}
+
+/* -- lost answers -- */
+
+static void an_append_whose_answer_is_lost_is_settled(void **state) {
+  struct world *world = *state;
+  for (uint64_t i = 0; i < 20; i++) {
+    ae_fault_arm("jetstream.answer", 1, 0);
+    append_ok(world, "bank/account/a", i, 1, NULL);
+    ae_fault_reset();
+  }
+  struct kept_list list = {0};
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 20);
+  assert_int_equal(list.count, 20);
+  kept_clear(&list);
+}
+
+/* The answer is lost, and another node goes on from what was stored. */
+static void a_lost_answer_with_a_rival_behind(void **state) {
+  struct world *world = *state, *other = world_new(&beside);
+  struct outcome outcome;
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+  ae_fault_arm("jetstream.answer", 1, 0);
+  append_start(world, &outcome, "bank/account/a", 1, 1, NULL, 0);
+  while (append_try(other, "bank/account/a", 2, 1, NULL) != AE_OK)
+    world_turn(world);
+  world_until(world, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_OK);
+  assert_int_equal(outcome.append.current_version, 2);
+  outcome_clear(&outcome);
+  append_ok(world, "bank/account/a", 3, 1, NULL);
+  world_free(other);
+}
+
+/* -- a server that is killed -- */
+
+enum { ACTORS = 40, EACH = 25 };
+
+struct chain {
+  struct world *world;
+  struct outcome outcome;
+  char actor[32];
+  uint64_t at;
+  struct kill_run *run;
+};
+
+struct kill_run {
+  struct chain chains[ACTORS];
+  unsigned done;
+  bool over;
+};
+
+static void next_of(struct chain *chain);
+
+static void on_link(ae_append *append) {
+  struct chain *chain = append->data;
+  if (append->status != AE_OK)
+    fail_msg("%s: %s", chain->actor, ae_error_text(&append->error));
+  ae_buf_clear(&append->record);
+  chain->at++;
+  if (chain->at < EACH)
+    next_of(chain);
+  else if (++chain->run->done == ACTORS)
+    chain->run->over = true;
+}
+
+static void next_of(struct chain *chain) {
+  ae_append *append = &chain->outcome.append;
+  *append = (ae_append){.ref = ref_of(chain->actor),
+                        .expected_version = chain->at,
+                        .event_count = 1,
+                        .cb = on_link,
+                        .data = chain};
+  record_make(chain->world, &append->record, append->ref, chain->at + 1, 1,
+              NULL, 0, 0);
+  assert_int_equal(ae_store_append(chain->world->store, append, NULL), AE_OK);
+}
+
+static void nothing_is_lost_with_a_killed_server(void **state) {
+  struct world *world = *state;
+  struct kill_run *run = ae_zalloc(sizeof *run);
+  append_ok(world, "bank/account/first", 0, 1, NULL); /* the stream is there */
+  for (unsigned i = 0; i < ACTORS; i++) {
+    run->chains[i].world = world;
+    run->chains[i].run = run;
+    snprintf(run->chains[i].actor, sizeof run->chains[i].actor,
+             "bank/account/a-%u", i);
+    next_of(&run->chains[i]);
+  }
+  for (unsigned kills = 0; kills < 3; kills++) {
+    bool some = false;
+    while (!some && !run->over) {
+      uv_run(&world->loop.uv, UV_RUN_ONCE);
+      for (unsigned i = 0; i < ACTORS; i++)
+        some |= run->chains[i].at > 3 + 6 * kills;
+    }
+    server_kill(&server, SIGKILL);
+    for (int turn = 0; turn < 5; turn++) uv_run(&world->loop.uv, UV_RUN_NOWAIT);
+    assert_true(server_again(&server));
+  }
+  world_until(world, &run->over);
+  struct kept_list list = {0};
+  for (unsigned i = 0; i < ACTORS; i++) {
+    read_all(world, run->chains[i].actor, 1, UINT64_MAX, &list);
+    assert_int_equal(list.count, EACH);
+    assert_int_equal(list.latest, EACH);
+  }
+  kept_clear(&list);
+  ae_free(run);
+}
+
+/* What was sent before the loss was noticed waits for the server, and is
+ * stored; what comes later is refused at once. */
+static void without_a_server_it_says_so(void **state) {
+  struct world *world = *state;
+  enum { MANY = 64 };
+  struct outcome *outcomes = ae_zalloc(MANY * sizeof *outcomes);
+  unsigned sent = 0;
+  append_ok(world, "bank/account/first", 0, 1, NULL);
+  server_kill(&server, SIGKILL);
+  for (; sent < MANY; sent++) {
+    char actor[32];
+    snprintf(actor, sizeof actor, "bank/account/a-%u", sent);
+    append_start(world, &outcomes[sent], actor, 0, 1, NULL, 0);
+    if (sent == MANY - 2)
+      while (probe_of(world) == AE_OK) world_turn(world);
+  }
+  struct outcome *last = &outcomes[sent - 1];
+  world_until(world, &last->done);
+  assert_int_equal(last->append.status, AE_STORE_UNAVAILABLE);
+  assert_non_null(strstr(ae_error_text(&last->error), "no connection"));
+  ae_error err = {0};
+  assert_int_equal(ae_store_health(world->store, &err), AE_STORE_UNAVAILABLE);
+  ae_error_clear(&err);
+  assert_true(server_again(&server));
+  for (unsigned i = 0; i < sent; i++) {
+    world_until(world, &outcomes[i].done);
+    if (&outcomes[i] != last)
+      assert_int_equal(outcomes[i].append.status, AE_OK);
+    outcome_clear(&outcomes[i]);
+  }
+  while (append_try(world, "bank/account/later", 0, 1, NULL) != AE_OK)
+    uv_run(&world->loop.uv, UV_RUN_ONCE);
+  assert_int_equal(ae_store_health(world->store, NULL), AE_OK);
+  ae_free(outcomes);
+}
+
+/* -- streams -- */
+
+typedef struct asking {
+  ae_wire_request request;
+  bool done;
+} asking;
+
+static void asked(ae_wire_request *request, ae_status status,
+                  const ae_wire_message *answer) {
+  asking *ask = (asking *)request;
+  assert_int_equal(status, AE_OK);
+  assert_null(memmem(answer->body.ptr, answer->body.len, "\"error\"", 7));
+  ask->done = true;
+}
+
+static void on_flag(void *data) {
+  *(bool *)data = true;
+}
+
+static void js(struct world *world, const char *what, const char *json) {
+  ae_wire *wire;
+  ae_wire_options options = {.url = server.url};
+  asking ask = {.request = {.cb = asked}};
+  assert_int_equal(ae_wire_open(&world->loop, &options, &wire, NULL), AE_OK);
+  assert_int_equal(
+      ae_wire_ask(wire, &ask.request, what, NULL, ae_str_of(json), NULL),
+      AE_OK);
+  world_until(world, &ask.done);
+  bool closed = false;
+  ae_wire_close(wire, on_flag, &closed);
+  world_until(world, &closed);
+}
+
+static void a_stream_in_memory_is_refused(void **state) {
+  struct world *world = *state;
+  struct outcome outcome;
+  js(world, "$JS.API.STREAM.CREATE.bank_events",
+     "{\"name\":\"bank_events\",\"subjects\":[\"aether.log.bank.>\"],"
+     "\"storage\":\"memory\"}");
+  append_start(world, &outcome, "bank/account/a", 0, 1, NULL, 0);
+  world_until(world, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_STORE_UNAVAILABLE);
+  assert_non_null(strstr(ae_error_text(&outcome.error), "needs \"file\""));
+  outcome_clear(&outcome);
+}
+
+static void what_is_above_the_servers_limit_is_refused(void **state) {
+  struct world *world = *state;
+  struct outcome outcome;
+  append_start(world, &outcome, "bank/account/a", 0, 1, NULL, 2 << 20);
+  world_until(world, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_TOO_LARGE);
+  assert_non_null(strstr(ae_error_text(&outcome.error), "max_payload"));
+  char limit[32];
+  fact_of(&outcome.error, "limit", limit, sizeof limit);
+  assert_string_equal(limit, "1048576");
+  outcome_clear(&outcome);
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+}
+
+/* A node's own copy is taken up again, made anew where it was deleted, and
+ * where its stream was made anew. */
+static void keep_follower(const char *url, ae_store_options *options) {
+  (void)url;
+  static char folder[96];
+  snprintf(folder, sizeof folder, "%s/follower", server.folder);
+  options->jetstream.folder = folder;
+}
+
+static const struct fixture named = {.name = "jetstream",
+                                     .durable = true,
+                                     .make = same,
+                                     .drop = leave,
+                                     .prepare = keep_follower};
+
+static void wipe_follower(void) {
+  char command[160];
+  snprintf(command, sizeof command, "rm -rf %s/follower", server.folder);
+  assert_int_equal(system(command), 0);
+}
+
+static void a_follower_is_made_anew(void **state) {
+  struct world *node = world_new(&named);
+  (void)state;
+  char text[64];
+  bool base;
+  append_ok(node, "bank/account/a", 0, 1, "c-1");
+  append_many(node, "bank/account/a", 1, 99);
+  append_many(node, "bank/account/b", 0, 3000);
+  snapshot_save(node, "bank/account/b", 2000, 1, "at 2000", false);
+  snapshot_save(node, "bank/account/a", 60, 1, "base", true);
+  uint64_t trimmed, left, position;
+  trim_of(node, "bank", 0, 1, &trimmed, &left);
+  assert_int_equal(trimmed, 60);
+  for (int round = 0; round < 2; round++) {
+    world_close(node);
+    if (round) wipe_follower();
+    world_open(node, AE_STORE_WRITE);
+    struct kept_list list = {0};
+    read_all(node, "bank/account/b", 1, UINT64_MAX, &list);
+    assert_int_equal(list.events, 3000);
+    assert_int_equal(
+        snapshot_load(node, "bank/account/b", UINT64_MAX, 1, text, &base),
+        2000);
+    read_all(node, "bank/account/a", 61, UINT64_MAX, &list);
+    assert_int_equal(list.events, 40);
+    assert_int_equal(list.base, 60);
+    assert_int_equal(
+        snapshot_load(node, "bank/account/a", UINT64_MAX, 9, text, &base), 60);
+    assert_true(base);
+    assert_int_equal(lookup_of(node, "bank/account/a", "c-1", &position, NULL),
+                     100);
+    assert_true(position > 0);
+    kept_clear(&list);
+  }
+  append_ok(node, "bank/account/a", 100, 1, NULL);
+  world_free(node);
+}
+
+static void a_second_node_of_the_name_is_told(void **state) {
+  struct world *node = world_new(&named), *twin = world_new(&named);
+  struct outcome outcome;
+  (void)state;
+  append_ok(node, "bank/account/a", 0, 1, NULL);
+  append_start(twin, &outcome, "bank/account/b", 0, 1, NULL, 0);
+  world_until(twin, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_STORE_UNAVAILABLE);
+  char pid[32], want[32];
+  fact_of(&outcome.error, "pid", pid, sizeof pid);
+  snprintf(want, sizeof want, "%d", (int)getpid());
+  assert_string_equal(pid, want);
+  outcome_clear(&outcome);
+  world_free(twin);
+  world_free(node);
+}
+
+static void a_stream_that_was_deleted_is_noticed(void **state) {
+  struct world *world = *state;
+  append_many(world, "bank/account/a", 0, 10);
+  js(world, "$JS.API.STREAM.DELETE.bank_events", "");
+  /* The connection is lost and comes back: then it is looked at. */
+  server_kill(&server, SIGKILL);
+  assert_true(server_again(&server));
+  struct outcome outcome;
+  ae_status status;
+  do {
+    append_start(world, &outcome, "bank/account/a", 0, 1, NULL, 0);
+    world_until(world, &outcome.done);
+    status = outcome.append.status;
+    outcome_clear(&outcome);
+  } while (status != AE_OK);
+  struct kept_list list = {0};
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 1);
+  kept_clear(&list);
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+  const struct CMUnitTest tests[] = {
+      TEST(of_rivals_one_wins),
+      TEST(an_id_of_another_node_is_known),
+      TEST(an_append_whose_answer_is_lost_is_settled),
+      TEST(a_lost_answer_with_a_rival_behind),
+      TEST(nothing_is_lost_with_a_killed_server),
+      TEST(without_a_server_it_says_so),
+      TEST(a_stream_in_memory_is_refused),
+      TEST(what_is_above_the_servers_limit_is_refused),
+      TEST(a_follower_is_made_anew),
+      TEST(a_second_node_of_the_name_is_told),
+      TEST(a_stream_that_was_deleted_is_noticed),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
