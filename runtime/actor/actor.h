@@ -43,7 +43,7 @@ void ae_actors_close(ae_actors *actors, void (*cb)(void *data), void *data);
  * command is decided, then counted with each commit: exact, but what is under
  * way when the limit is reached is still stored. While it is over, the store
  * is asked now and then whether there is less. An actor that is at work is not
- * evicted for another. */
+ * evicted for another. Each node counts for itself. */
 ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
                           const ae_limits *limits, ae_str policy);
 

@@ -1,3 +1,5 @@
+#include <stdlib.h>
+
 #include "bus/internal.h"
 #include "namespace/name.h"
 
@@ -59,6 +61,14 @@ ae_status ae__filter_init(ae__filter *filter,
                     "Deposited");
   }
   return read_actor(filter, options->actor, err);
+}
+
+static int by_bytes(const void *a, const void *b) {
+  return ae_str_cmp(*(const ae_str *)a, *(const ae_str *)b);
+}
+
+void ae__types_sort(ae_str *types, size_t count) {
+  if (count > 1) qsort(types, count, sizeof *types, by_bytes);
 }
 
 static bool fits(const ae__part *part, ae_str name) {

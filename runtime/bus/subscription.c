@@ -161,6 +161,7 @@ static ae_subscription *make(ae_bus *bus, const ae_subscription_options *from,
   it->filter.id.text = keep(&to, filter->id.text);
   for (size_t i = 0; i < from->type_count; i++)
     types[i] = keep(&to, from->types[i]);
+  ae__types_sort(types, from->type_count);
   it->filter.types = types;
   ae_list_init(&it->waking);
   ae_list_init(&it->link);

@@ -189,6 +189,9 @@ static void filters_choose_types_and_actors(void **state) {
        "b/account/a-1 1 Opened\nb/account/a-1 3 Opened\nb/acc/a-1 9 Opened\n"},
       {"Deposited Closed", NULL,
        "b/account/a-1 2 Deposited\nb/account/b*x 1 Closed\n"},
+      {"Zebra Closed Ant Opened Closed Opene Yak Closing B Deposit", NULL,
+       "b/account/a-1 1 Opened\nb/account/a-1 3 Opened\n"
+       "b/account/b*x 1 Closed\nb/acc/a-1 9 Opened\n"},
       {"Open", NULL, ""},
       {"Openedx", NULL, ""},
       {"opened", NULL, ""},
