@@ -86,6 +86,25 @@ bool server_start(test_server *server) {
   return server_again(server);
 }
 
+bool cluster_start(test_server servers[3], char *url, size_t size) {
+  static char configs[3][512];
+  int routes[3];
+  for (int i = 0; i < 3; i++) routes[i] = free_port();
+  for (int i = 0; i < 3; i++) {
+    snprintf(configs[i], sizeof configs[i],
+             "server_name: s%d\n"
+             "cluster { name: test, listen: \"127.0.0.1:%d\", routes: [ "
+             "\"nats-route://127.0.0.1:%d\", \"nats-route://127.0.0.1:%d\", "
+             "\"nats-route://127.0.0.1:%d\" ] }\n",
+             i, routes[i], routes[0], routes[1], routes[2]);
+    servers[i] = (test_server){.config = configs[i]};
+    if (!server_start(&servers[i])) return false;
+  }
+  snprintf(url, size, "%s,%s,%s", servers[0].url, servers[1].url,
+           servers[2].url);
+  return true;
+}
+
 void server_kill(test_server *server, int signal) {
   if (!server->pid) return;
   kill(server->pid, signal);

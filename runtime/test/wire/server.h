@@ -4,6 +4,7 @@
 #define AE_TEST_WIRE_SERVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 typedef struct test_server {
@@ -17,6 +18,8 @@ typedef struct test_server {
 
 /* False, with a word on stderr, where there is no nats-server to start. */
 bool server_start(test_server *server);
+/* Three that replicate; `url` names them all. */
+bool cluster_start(test_server servers[3], char *url, size_t size);
 /* On the same port and folder, after server_kill. */
 bool server_again(test_server *server);
 void server_kill(test_server *server, int signal);
