@@ -8,23 +8,41 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AE_HEAP_QUICK 520 /* bytes: blocks up to this size go by exact size */
-#define AE_HEAP_FL 40     /* power-of-two ranges of free blocks */
-#define AE_HEAP_SL 16     /* classes within each range */
+#define AE_HEAP_SMALL 512 /* bytes: blocks up to this size lie in pages */
+#define AE_HEAP_UNIT 16   /* of which their sizes are multiples */
+#define AE_HEAP_PAGE 4096
+#define AE_HEAP_WORDS (AE_HEAP_PAGE / AE_HEAP_UNIT / 64)
+#define AE_HEAP_FL 40 /* power-of-two ranges of free blocks */
+#define AE_HEAP_SL 16 /* classes within each range */
+
+/* Small blocks of one size, side by side. */
+typedef struct ae_heap_page {
+  uint64_t free[AE_HEAP_WORDS]; /* bit n: the n-th block is */
+  struct ae_heap_page *next;    /* in the ring, or behind it in `empty` */
+  struct ae_heap_page *prev;    /* in the ring */
+  uint32_t inverse;             /* 2^16 / units, rounded up */
+  uint16_t units;               /* of a block's size */
+  uint16_t count;               /* blocks */
+  uint16_t room;                /* those that are free */
+} ae_heap_page;
 
 typedef struct ae_heap {
   char *base;      /* the reservation */
-  char *top;       /* end of the blocks; the block before it is never free */
+  char *top;       /* end of the large blocks; the last is never free */
   char *committed; /* readable and writable up to here */
-  char *end;       /* of the reservation */
+  char *opened;    /* and from here */
+  char *small;     /* start of the pages with small blocks */
+  char *end;       /* of them; behind it lies what is known of the pages */
+  size_t reserved; /* bytes in all */
   size_t used;     /* bytes in blocks that the state holds, with headers */
   size_t limit;    /* `used` stays at or below it */
-  size_t quiet;    /* bytes in quick lists */
   void *owner;     /* the ae_script: any Lua thread leads here */
   bool refused;    /* an allocation was refused since this was last cleared */
-  void *quick[AE_HEAP_QUICK / 8 + 1]; /* freed small blocks, by size / 8 */
-  uint64_t ranges;                    /* bit n: sizes[n] has a class */
-  uint16_t classes[AE_HEAP_FL];       /* bit n: free[][n] is not empty */
+  ae_heap_page *pages; /* by number, from `base` */
+  ae_heap_page *empty; /* those without a block */
+  ae_heap_page *roomy[AE_HEAP_SMALL / AE_HEAP_UNIT + 1]; /* rings, by units */
+  uint64_t ranges;              /* bit n: classes[n] is not 0 */
+  uint16_t classes[AE_HEAP_FL]; /* bit n: free[][n] is not empty */
   struct ae_heap_block *free[AE_HEAP_FL][AE_HEAP_SL];
 } ae_heap;
 

@@ -104,8 +104,8 @@ static void refuses_above_its_limit(void **unused) {
   ae__heap_close(heap);
 }
 
-/* Small blocks that were freed can become large ones. */
-static void joins_small_blocks(void **unused) {
+/* Small blocks that were freed leave their room to large ones, */
+static void small_then_large(void **unused) {
   (void)unused;
   enum { COUNT = 9000 };
   static void *small[COUNT];
@@ -126,11 +126,38 @@ static void joins_small_blocks(void **unused) {
   ae__heap_close(heap);
 }
 
+/* and to small ones of any other size. */
+static void small_then_small(void **unused) {
+  (void)unused;
+  enum { MOST = 70000 };
+  static void *blocks[MOST];
+  ae_heap *heap = ae__heap_open((size_t)1 << 20);
+  for (size_t size = 16; size <= 600; size += 8) {
+    size_t count = 0, wanted = ((size_t)1 << 20) / (size + 32);
+    for (; count < wanted; count++) {
+      blocks[count] = ae__heap_realloc(heap, NULL, 0, size);
+      assert_non_null(blocks[count]);
+      memset(blocks[count], (int)size, size);
+    }
+    assert_true(ae__heap_check(heap));
+    /* Half of them, and then the rest: pages with and without room. */
+    for (size_t i = 0; i < count; i += 2)
+      ae__heap_realloc(heap, blocks[i], size, 0);
+    assert_true(ae__heap_check(heap));
+    for (size_t i = 1; i < count; i += 2)
+      ae__heap_realloc(heap, blocks[i], size, 0);
+    assert_int_equal(heap->used, 0);
+  }
+  assert_true(ae__heap_check(heap));
+  ae__heap_close(heap);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(keeps_every_byte),
       cmocka_unit_test(refuses_above_its_limit),
-      cmocka_unit_test(joins_small_blocks),
+      cmocka_unit_test(small_then_large),
+      cmocka_unit_test(small_then_small),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
