@@ -23,6 +23,7 @@ static void on_close(ae_task *task) {
   while ((realm = ae_map_next(&actors->realms, &at))) ae__realm_free(realm);
   ae_map_clear(&actors->realms);
   ae__pool_free(actors->pool);
+  ae_free(actors->incoming.ring);
   void (*closed)(void *) = actors->closed;
   void *data = actors->closed_data;
   ae_free(actors);
@@ -38,7 +39,6 @@ ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,
   actors->node = ae_str_of(options && options->node ? options->node : "");
   actors->queue_limit =
       options && options->queue_limit ? options->queue_limit : QUEUE_DEFAULT;
-  ae_list_init(&actors->incoming);
   ae_list_init(&actors->dirty);
   ae_list_init(&actors->delayed);
   actors->flush.run = on_flush;

@@ -33,6 +33,7 @@
  * store's thread begins with the first while the next are decided; enough to
  * share a turn's cost. */
 #define AT_ONCE 128
+#define AHEAD 8       /* commands fetched before they are looked at */
 #define CACHE_LINE 64 /* of about any machine; wrong, it is slower */
 
 void ae__actor_cool(ae__actor *actor) {
@@ -139,9 +140,18 @@ static ae_status join(ae__actor *actor, ae_command *command, ae_error *err) {
   return AE_OK;
 }
 
-static ae_status check(ae_actors *actors, ae_command *command, ae__type **type,
-                       ae_error *err) {
+/* A command on its way to its actor. */
+typedef struct arrival {
+  ae_command *command;
+  ae__type *type;
+  uint64_t hash; /* of the actor's id */
+} arrival;
+
+/* `before`: one whose names hold, or NULL: most have the same. */
+static ae_status check(ae_actors *actors, ae_command *command,
+                       const arrival *before, ae__type **type, ae_error *err) {
   ae_status status;
+  const ae_ref *ref = &command->ref;
   if (actors->closing)
     return ae_error_set(err, AE_CANCELED, "the node is stopping");
   if (command->marks & AE__REFUSED) {
@@ -152,19 +162,17 @@ static ae_status check(ae_actors *actors, ae_command *command, ae__type **type,
     ae_error_uint(err, "limit", actors->queue_limit);
     return AE_OVERLOADED;
   }
-  if ((status = ae_namespace_check(command->ref.ns, err)) != AE_OK ||
-      (status = ae_type_check(command->ref.type, err)) != AE_OK ||
-      (status = ae_id_check(command->ref.id, err)) != AE_OK)
+  if (before && ae_str_eq(ref->ns, before->type->realm->name) &&
+      ae_str_eq(ref->type, before->type->name)) {
+    *type = before->type;
+    return ae_id_check(ref->id, err);
+  }
+  if ((status = ae_namespace_check(ref->ns, err)) != AE_OK ||
+      (status = ae_type_check(ref->type, err)) != AE_OK ||
+      (status = ae_id_check(ref->id, err)) != AE_OK)
     return status;
-  return ae__type_find(actors, &command->ref, type, err);
+  return ae__type_find(actors, ref, type, err);
 }
-
-/* A command on its way to its actor. */
-typedef struct arrival {
-  ae_command *command;
-  ae__type *type;
-  uint64_t hash; /* of the actor's id */
-} arrival;
 
 static void arrive(ae_actors *actors, const arrival *it) {
   ae_command *command = it->command;
@@ -192,7 +200,7 @@ static void arrive(ae_actors *actors, const arrival *it) {
 void ae__command_take(ae_actors *actors, ae_command *command) {
   arrival it = {.command = command};
   ae_error err = {0};
-  ae_status status = check(actors, command, &it.type, &err);
+  ae_status status = check(actors, command, NULL, &it.type, &err);
   if (status == AE_OK) status = ae__quota_admit(it.type->realm, command, &err);
   if (status == AE_OK) {
     it.hash = ae_map_hash(command->ref.id);
@@ -203,18 +211,46 @@ void ae__command_take(ae_actors *actors, ae_command *command) {
   ae_error_clear(&err);
 }
 
+static ae_command **arrival_at(const ae__arrivals *arrivals, size_t n) {
+  return &arrivals->ring[(arrivals->first + n) & (arrivals->cap - 1)];
+}
+
+static void fetch_arrival(const ae__arrivals *arrivals, size_t n) {
+  const char *command = (const char *)*arrival_at(arrivals, n);
+  for (size_t at = 0; at <= sizeof(ae_command); at += CACHE_LINE)
+    __builtin_prefetch(command + at, 1);
+}
+
+static void arrivals_push(ae__arrivals *arrivals, ae_command *command) {
+  if (arrivals->count == arrivals->cap) {
+    ae__arrivals old = *arrivals;
+    arrivals->cap = old.cap ? 2 * old.cap : 64;
+    arrivals->ring = ae_alloc(arrivals->cap * sizeof *arrivals->ring);
+    arrivals->first = 0;
+    for (size_t n = 0; n < old.count; n++)
+      *arrival_at(arrivals, n) = *arrival_at(&old, n);
+    ae_free(old.ring);
+  }
+  *arrival_at(arrivals, arrivals->count++) = command;
+}
+
 /* With thousands of actors each look-up misses the cache twice; here the misses
  * of a turn's commands overlap. */
 static void take_in(ae_actors *actors) {
   arrival arrivals[AT_ONCE];
   unsigned count = 0;
-  for (unsigned n = 0; n < AT_ONCE; n++) {
-    ae_list *link = ae_list_shift(&actors->incoming);
-    if (!link) break;
-    ae_command *command = ae__command_of(link);
+  ae__arrivals *incoming = &actors->incoming;
+  for (size_t n = 0; n < AHEAD && n < incoming->count; n++)
+    fetch_arrival(incoming, n);
+  for (unsigned n = 0; n < AT_ONCE && incoming->count > 0; n++) {
+    if (incoming->count > AHEAD) fetch_arrival(incoming, AHEAD);
+    ae_command *command = *arrival_at(incoming, 0);
+    incoming->first++;
+    incoming->count--;
     ae__type *type = NULL;
     ae_error err = {0};
-    ae_status status = check(actors, command, &type, &err);
+    const arrival *before = count > 0 ? &arrivals[count - 1] : NULL;
+    ae_status status = check(actors, command, before, &type, &err);
     if (status == AE_OK && type->realm->limited) {
       if (ae__quota_park(type->realm, command)) continue;
       status = ae__quota_admit(type->realm, command, &err);
@@ -251,7 +287,7 @@ void ae__flush(ae_actors *actors) {
   ae_store_uncork(actors->store);
   ae_loop_time_passed(actors->loop);
   actors->flushing =
-      !ae_list_empty(&actors->dirty) || !ae_list_empty(&actors->incoming);
+      !ae_list_empty(&actors->dirty) || actors->incoming.count > 0;
   if (actors->flushing) ae_loop_defer(actors->loop, &actors->flush);
 }
 
@@ -264,6 +300,6 @@ void ae_actors_submit(ae_actors *actors, ae_command *command) {
   command->submitted = ae_loop_time(actors->loop);
   actors->waiting++;
   ae__hold(actors);
-  ae_list_push(&actors->incoming, &command->link);
+  arrivals_push(&actors->incoming, command);
   flush_later(actors);
 }

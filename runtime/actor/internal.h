@@ -49,6 +49,14 @@ struct ae_realm {
   uint64_t refused[AE_LIMIT_COUNT];
 };
 
+/* Commands in order, by address: those of the next turn can be fetched side by
+ * side, where a list would fetch one after the other. */
+typedef struct ae__arrivals {
+  ae_command **ring;
+  size_t first, count;
+  size_t cap; /* a power of two, or 0 */
+} ae__arrivals;
+
 struct ae_actors {
   ae_loop *loop;
   ae_store *store;
@@ -57,10 +65,10 @@ struct ae_actors {
   size_t queue_limit;
   ae_map realms; /* name → ae_realm */
   ae_uuid7 uuid;
-  int64_t now;      /* µs, while flushing a turn's actors; else 0 */
-  ae_list incoming; /* commands submitted, not yet given to their actors */
-  ae_list dirty;    /* actors that have something to do this turn */
-  bool flushing;    /* `flush` is deferred */
+  int64_t now;           /* µs, while flushing a turn's actors; else 0 */
+  ae__arrivals incoming; /* submitted, not yet given to their actors */
+  ae_list dirty;         /* actors that have something to do this turn */
+  bool flushing;         /* `flush` is deferred */
   ae_task flush;
   size_t waiting;  /* commands without an outcome */
   size_t busy;     /* waiting, and what else keeps it from closing */
