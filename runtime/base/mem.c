@@ -21,6 +21,12 @@ void *ae_zalloc(size_t size) {
   return ptr;
 }
 
+void *ae_aligned(size_t alignment, size_t size) {
+  void *ptr = NULL;
+  if (posix_memalign(&ptr, alignment, size)) refused(size);
+  return ptr;
+}
+
 void *ae_realloc(void *ptr, size_t size) {
   ptr = realloc(ptr, size ? size : 1);
   if (!ptr) refused(size);

@@ -8,6 +8,9 @@
 
 void *ae_alloc(size_t size);  /* not cleared */
 void *ae_zalloc(size_t size); /* cleared */
+/* Not cleared, at a multiple of `alignment`, a power of two; not for realloc.
+ */
+void *ae_aligned(size_t alignment, size_t size);
 void *ae_realloc(void *ptr, size_t size);
 void ae_free(void *ptr); /* NULL is harmless */
 char *ae_strdup(const char *text);

@@ -6,8 +6,6 @@
 #include "base/mem.h"
 #include "store/concurrency/once.h"
 
-#define CHUNK (1u << 20)
-
 /* -- actors and namespaces -- */
 
 ae__space *ae__memory_space_get(ae__memory *memory, ae_str name) {
@@ -49,7 +47,6 @@ static void actor_free(ae__memory_actor *actor) {
     actor->snapshots = snapshot->next;
     ae_free(snapshot);
   }
-  ae_free(actor->positions);
   ae_free(actor);
 }
 
@@ -81,16 +78,21 @@ static void id_put(ae__memory *memory, const ae__memory_actor *actor, ae_str id,
 
 /* -- append -- */
 
+static ae__chunk *chunk_of(const char *record) {
+  return (ae__chunk *)((uintptr_t)record & ~(uintptr_t)(AE__CHUNK - 1));
+}
+
 static ae__chunk *chunk_make(ae__memory *memory, size_t record) {
-  size_t size = record > CHUNK / 4 ? record : CHUNK;
-  ae__chunk *fresh = ae_alloc(sizeof *fresh + size);
+  bool own = record > AE__CHUNK / 4;
+  size_t size = own ? record : AE__CHUNK - sizeof(ae__chunk);
+  ae__chunk *fresh = ae_aligned(AE__CHUNK, sizeof *fresh + size);
   *fresh = (ae__chunk){.size = size};
-  if (size != CHUNK) return fresh; /* one of its own */
+  if (own) return fresh;
   if (memory->chunk && memory->chunk->live == 0) ae_free(memory->chunk);
   return memory->chunk = fresh;
 }
 
-static char *record_put(ae__memory *memory, ae_str record, ae__chunk **where) {
+static char *record_put(ae__memory *memory, ae_str record) {
   ae__chunk *chunk = memory->chunk;
   if (!chunk || chunk->size - chunk->used < record.len)
     chunk = chunk_make(memory, record.len);
@@ -98,15 +100,13 @@ static char *record_put(ae__memory *memory, ae_str record, ae__chunk **where) {
   memcpy(at, record.ptr, record.len);
   chunk->used += record.len;
   chunk->live++;
-  *where = chunk;
   return at;
 }
 
 static void record_drop(ae__memory *memory, ae__entry *entry) {
+  ae__chunk *chunk = chunk_of(entry->bytes);
   entry->bytes = NULL;
-  if (--entry->chunk->live == 0 && entry->chunk != memory->chunk)
-    ae_free(entry->chunk);
-  entry->chunk = NULL;
+  if (--chunk->live == 0 && chunk != memory->chunk) ae_free(chunk);
 }
 
 static uint64_t entry_put(ae__memory *memory, ae__memory_actor *actor,
@@ -122,18 +122,12 @@ static uint64_t entry_put(ae__memory *memory, ae__memory_actor *actor,
   }
   ae__entry *entry = ae__memory_entry(memory, position);
   entry->actor = actor;
-  entry->bytes =
-      record_put(memory, ae_buf_view(&append->record), &entry->chunk);
+  entry->before = actor->last;
+  entry->bytes = record_put(memory, ae_buf_view(&append->record));
   entry->first_version = actor->version + 1;
   entry->len = (uint32_t)append->record.len;
   entry->events = append->event_count;
-
-  if (actor->count == actor->cap) {
-    actor->cap = actor->cap ? 2 * actor->cap : 4;
-    actor->positions =
-        ae_realloc(actor->positions, actor->cap * sizeof *actor->positions);
-  }
-  actor->positions[actor->count++] = position;
+  actor->last = position;
   actor->version += append->event_count;
   ae_stats *stats = &actor->space->stats;
   stats->commits++;
@@ -202,25 +196,15 @@ static void answer_run(ae_task *task) {
   }
 }
 
-static const ae__memory_actor *known_actor(const ae_task *task) {
-  const ae_append *append = AE_CONTAINER(task, ae_append, task);
-  return (const ae__memory_actor *)(uintptr_t)append->handle;
-}
-
 /* With thousands of actors each one is a cache miss: while one is carried out,
- * those behind it are fetched, and for the nearer of them where the position
- * goes. */
+ * those behind it are fetched. */
 #define AHEAD 6
 
 static const ae_task *fetch_ahead(const ae_task *ahead) {
   if (!ahead) return NULL;
-  __builtin_prefetch(known_actor(ahead), 1);
+  const ae_append *append = AE_CONTAINER(ahead, ae_append, task);
+  __builtin_prefetch((const void *)(uintptr_t)append->handle, 1);
   return ahead->next;
-}
-
-static void fetch_position(const ae_task *next) {
-  const ae__memory_actor *actor = next ? known_actor(next) : NULL;
-  if (actor) __builtin_prefetch(actor->positions + actor->count, 1);
 }
 
 static void flush(ae_store *store) {
@@ -237,7 +221,6 @@ static void flush(ae_store *store) {
   for (int n = 0; n < AHEAD; n++) ahead = fetch_ahead(ahead);
   for (; task; task = task->next) {
     ahead = fetch_ahead(ahead);
-    if (task->next) fetch_position(task->next->next);
     ae_append *append = AE_CONTAINER(task, ae_append, task);
     append->status = append_now(memory, append);
   }
@@ -270,8 +253,6 @@ static void trim_entry(ae__memory *memory, ae__entry *entry, uint64_t base) {
   stats->bytes -= entry->len;
   actor->base = base;
   record_drop(memory, entry);
-  while (!ae__memory_entry(memory, actor->positions[actor->first])->bytes)
-    actor->first++;
 }
 
 static void trim_now(ae__memory *memory, ae_trim *trim) {
@@ -284,7 +265,7 @@ static void trim_now(ae__memory *memory, ae_trim *trim) {
     ae__memory_actor *actor = entry->actor;
     uint64_t base = base_of(actor);
     if (entry->first_version - 1 + entry->events > base) continue;
-    if (actor->positions[actor->count - 1] == position) continue;
+    if (actor->last == position) continue;
     bool heavy = trim->bytes > 0 && space->stats.bytes > trim->bytes;
     if (!heavy && trim->before == 0) break;
     ae_commit commit;

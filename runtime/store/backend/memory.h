@@ -25,9 +25,7 @@ typedef struct ae__memory_snapshot {
 
 typedef struct ae__memory_actor { /* what an append touches comes first */
   uint64_t version;
-  uint64_t *positions;      /* of its commits, rising; trimmed ones at the front
-                               are left out */
-  size_t first, count, cap; /* positions[first .. count) */
+  uint64_t last; /* position of its last commit */
   ae__space *space;
   uint64_t base;                  /* see ae_read */
   ae_ref ref;                     /* slices of `key` */
@@ -36,7 +34,10 @@ typedef struct ae__memory_actor { /* what an append touches comes first */
   char key[];
 } ae__memory_actor;
 
-/* Where records lie, one behind the other; freed with its last record. */
+#define AE__CHUNK (1u << 20)
+
+/* Where records lie, one behind the other; freed with its last record. It lies
+ * at a multiple of AE__CHUNK, so that a record's address leads to it. */
 typedef struct ae__chunk {
   size_t used, size;
   size_t live; /* records in it */
@@ -45,7 +46,7 @@ typedef struct ae__chunk {
 
 typedef struct ae__entry { /* a commit; bytes NULL: trimmed */
   ae__memory_actor *actor;
-  ae__chunk *chunk;
+  uint64_t before; /* position of the actor's commit before it; 0: none */
   char *bytes;
   uint64_t first_version;
   uint32_t len;

@@ -16,6 +16,8 @@ struct cursor {
   bool due;          /* the task is deferred */
   bool waits;        /* a live scan, for an append */
   bool told_end;     /* a live scan has given a page with `end` */
+  uint64_t *found;   /* a read: positions to give, the next one last */
+  size_t left, cap;  /* found[0 .. left) */
   ae_record records[PAGE];
 };
 
@@ -27,6 +29,7 @@ static void cursor_due(struct cursor *cursor) {
 
 static void cursor_free(struct cursor *cursor) {
   ae_list_remove(&cursor->link);
+  ae_free(cursor->found);
   ae_free(cursor);
 }
 
@@ -45,21 +48,22 @@ static uint64_t last_version(const ae__entry *entry) {
   return entry->first_version + (entry->events ? entry->events - 1 : 0);
 }
 
-/* Index of the first commit behind `after` that reaches `from`. */
-static size_t actor_seek(const ae__memory *memory,
-                         const ae__memory_actor *actor, uint64_t after,
-                         uint64_t from) {
-  size_t low = actor->first, high = actor->count;
-  while (low < high) {
-    size_t middle = low + (high - low) / 2;
-    uint64_t position = actor->positions[middle];
-    if (position <= after ||
-        last_version(ae__memory_entry(memory, position)) < from)
-      low = middle + 1;
-    else
-      high = middle;
+/* The commits behind `after` that hold what is wanted, from the last on. */
+static void find_commits(struct cursor *cursor, const ae__memory_actor *actor) {
+  const ae__memory *memory = (ae__memory *)cursor->handle.store;
+  const ae_read *read = cursor->read;
+  const ae__entry *entry;
+  for (uint64_t at = actor->last; at > cursor->after; at = entry->before) {
+    entry = ae__memory_entry(memory, at);
+    if (last_version(entry) < read->from) return;
+    if (!entry->bytes || entry->first_version > read->to) continue;
+    if (cursor->left == cursor->cap) {
+      cursor->cap = cursor->cap ? 2 * cursor->cap : 16;
+      cursor->found =
+          ae_realloc(cursor->found, cursor->cap * sizeof *cursor->found);
+    }
+    cursor->found[cursor->left++] = at;
   }
-  return low;
 }
 
 static void read_fill(struct cursor *cursor, ae_page *page) {
@@ -72,16 +76,16 @@ static void read_fill(struct cursor *cursor, ae_page *page) {
     read->base = actor ? actor->base : 0;
   }
   if (!actor) return;
-  for (size_t at = actor_seek(memory, actor, cursor->after, read->from);
-       at < actor->count; at++) {
-    ae__entry *entry = ae__memory_entry(memory, actor->positions[at]);
-    if (entry->first_version > read->to) return;
+  for (;;) {
+    if (cursor->left == 0) find_commits(cursor, actor);
+    if (cursor->left == 0) return;
     if (page->count == PAGE) {
       page->end = false;
       return;
     }
-    cursor->after = actor->positions[at];
-    if (entry->bytes)
+    cursor->after = cursor->found[--cursor->left];
+    ae__entry *entry = ae__memory_entry(memory, cursor->after);
+    if (entry->bytes) /* not trimmed since it was found */
       record_of(&cursor->records[page->count++], entry, cursor->after);
   }
 }
@@ -243,9 +247,7 @@ static void lookup_run(ae_task *task) {
   ae__memory_actor *actor = ae__memory_actor_get(memory, &lookup->ref);
   lookup->impl = NULL;
   lookup->version = actor ? actor->version : 0;
-  lookup->last = actor && actor->count > actor->first
-                     ? actor->positions[actor->count - 1]
-                     : 0;
+  lookup->last = actor ? actor->last : 0;
   lookup->position = 0;
   lookup->record = (ae_str){0};
   if (actor && lookup->command_id.ptr)
