@@ -367,15 +367,13 @@ static void store(ae__batch *batch, ae_uuid id, int64_t now) {
   ae__type *type = actor->type;
   ae_actors *actors = type->realm->actors;
   keep_reasons(batch);
-  ae_append *append = &batch->append;
-  ae_buf record = append->record;
-  *append = (ae_append){.ref = ae__actor_ref(actor),
-                        .expected_version = batch->base,
-                        .event_count = batch->event_count,
-                        .id_count = batch->id_count,
-                        .record = record,
-                        .handle = actor->handle,
-                        .cb = on_appended};
+  ae_append *append = &batch->append; /* what is not set here stays zero */
+  append->ref = ae__actor_ref(actor);
+  append->expected_version = batch->base;
+  append->event_count = batch->event_count;
+  append->id_count = batch->id_count;
+  append->handle = actor->handle;
+  append->cb = on_appended;
   ae_commit commit = {
       .ref = append->ref,
       .first_version = batch->base + 1,

@@ -1,6 +1,8 @@
 #include "base/uuid7.h"
 
+#include <endian.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "base/mem.h"
@@ -36,16 +38,12 @@ uint64_t ae_uuid7_random(ae_uuid7 *generator) {
   return result;
 }
 
-static void put(uint8_t *to, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; i++) {
-    to[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
-  }
-}
-
-static uint32_t low(const ae_uuid *id) {
-  const uint8_t *b = id->bytes + 12;
-  return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 |
-         b[3];
+/* 16 bytes, most significant first. */
+static ae_uuid id_of(uint64_t high, uint64_t low) {
+  uint64_t halves[2] = {htobe64(high), htobe64(low)};
+  ae_uuid id;
+  memcpy(id.bytes, halves, sizeof id.bytes);
+  return id;
 }
 
 /* 48 bits of milliseconds, version, 12 bits of the fraction of a millisecond
@@ -54,16 +52,16 @@ ae_uuid ae_uuid7_make(ae_uuid7 *generator, int64_t now) {
   uint64_t us = now > 0 ? (uint64_t)now : 0;
   uint64_t fraction = us % 1000 * 4096 / 1000;
   uint64_t random = ae_uuid7_random(generator);
-  ae_uuid id;
-  put(id.bytes, us / 1000, 6);
-  put(id.bytes + 6, UINT64_C(0x7000) | fraction, 2);
   random &= UINT64_C(0x3fffffff7fffffff);
-  put(id.bytes + 8, UINT64_C(0x8000000000000000) | random, 8);
-  return id;
+  return id_of(us / 1000 << 16 | UINT64_C(0x7000) | fraction,
+               UINT64_C(0x8000000000000000) | random);
 }
 
 ae_uuid ae_uuid_plus(ae_uuid base, uint32_t n) {
-  put(base.bytes + 12, (uint32_t)(low(&base) + n), 4);
+  uint32_t low;
+  memcpy(&low, base.bytes + 12, sizeof low);
+  low = htobe32(be32toh(low) + n);
+  memcpy(base.bytes + 12, &low, sizeof low);
   return base;
 }
 
