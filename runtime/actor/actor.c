@@ -24,6 +24,8 @@ static void on_close(ae_task *task) {
   ae_map_clear(&actors->realms);
   ae__pool_free(actors->pool);
   ae_free(actors->incoming.ring);
+  ae_buf_clear(&actors->events);
+  ae_free(actors->kept);
   void (*closed)(void *) = actors->closed;
   void *data = actors->closed_data;
   ae_free(actors);

@@ -31,10 +31,8 @@ struct ae__batch {
   ae_list commands; /* not yet decided */
   item *items;
   uint32_t item_count, item_cap;
-  ae_commit_command *kept; /* the commit's commands */
-  uint32_t kept_count, kept_cap;
-  size_t kept_bytes; /* they take in the record, besides their events */
-  ae_buf events;
+  uint32_t kept_count; /* the commit's commands, in actors->kept */
+  size_t kept_bytes;   /* they take in the record, besides their events */
   ae_buf text;
   ae_buf reason, details; /* the script writes here */
   uint32_t event_count;
@@ -54,6 +52,10 @@ typedef struct lookup {
 static void decide(ae__batch *batch);
 
 /* -- batches -- */
+
+static ae_actors *actors_of(const ae__batch *batch) {
+  return batch->actor->type->realm->actors;
+}
 
 static ae__batch *batch_take(ae__actor *actor) {
   ae_actors *actors = actor->type->realm->actors;
@@ -86,7 +88,6 @@ static void batch_done(ae__batch *batch) {
     ae_free(batch->items[i].error);
   }
   buf_shrink(&batch->append.record);
-  buf_shrink(&batch->events);
   buf_shrink(&batch->text);
   batch->item_count = batch->kept_count = 0;
   batch->kept_bytes = 0;
@@ -101,12 +102,10 @@ void ae__pool_free(ae__batch *pool) {
     ae__batch *batch = pool;
     pool = batch->next;
     ae_buf_clear(&batch->append.record);
-    ae_buf_clear(&batch->events);
     ae_buf_clear(&batch->text);
     ae_buf_clear(&batch->reason);
     ae_buf_clear(&batch->details);
     ae_free(batch->items);
-    ae_free(batch->kept);
     ae_free(batch);
   }
 }
@@ -221,12 +220,13 @@ static void keep(ae__batch *batch, const item *it, size_t bytes) {
   const ae_command *command = it->command;
   if (!is_kept(it, it->count)) return;
   batch->kept_bytes += bytes;
-  if (batch->kept_count == batch->kept_cap) {
-    batch->kept_cap = batch->kept_cap ? batch->kept_cap * 2 : 4;
-    batch->kept =
-        ae_realloc(batch->kept, batch->kept_cap * sizeof *batch->kept);
+  ae_actors *actors = actors_of(batch);
+  if (batch->kept_count == actors->kept_cap) {
+    actors->kept_cap = actors->kept_cap ? actors->kept_cap * 2 : 4;
+    actors->kept =
+        ae_realloc(actors->kept, actors->kept_cap * sizeof *actors->kept);
   }
-  ae_commit_command *kept = &batch->kept[batch->kept_count++];
+  ae_commit_command *kept = &actors->kept[batch->kept_count++];
   *kept = (ae_commit_command){.events = it->count,
                               .id = command->id,
                               .digest = command->digest,
@@ -236,15 +236,15 @@ static void keep(ae__batch *batch, const item *it, size_t bytes) {
 
 /* `kept` points into batch->text only when it no longer grows. */
 static void keep_reasons(ae__batch *batch) {
+  ae_commit_command *kept = actors_of(batch)->kept;
   uint32_t at = 0;
   for (uint32_t i = 0; i < batch->item_count; i++) {
     const item *it = &batch->items[i];
     bool decided = it->status == AE_OK || it->status == AE_REJECTED;
     if (!decided || !is_kept(it, it->count)) continue;
     if (it->status == AE_REJECTED) {
-      batch->kept[at].reason =
-          (ae_str){batch->text.ptr + it->reason, it->reason_len};
-      batch->kept[at].details =
+      kept[at].reason = (ae_str){batch->text.ptr + it->reason, it->reason_len};
+      kept[at].details =
           (ae_str){batch->text.ptr + it->details, it->details_len};
     }
     at++;
@@ -267,8 +267,9 @@ static void took_rejection(ae__batch *batch, item *it, ae_decide *decision) {
 static void over_record(ae__batch *batch, item *it, size_t before,
                         size_t bytes) {
   ae_command *command = it->command;
-  size_t size = batch->events.len - before + bytes;
-  batch->events.len = before;
+  ae_buf *events = &actors_of(batch)->events;
+  size_t size = events->len - before + bytes;
+  events->len = before;
   batch->cut = true;
   if (batch->kept_count == 0) {
     ae_error err = {0};
@@ -294,7 +295,8 @@ static void decide_one(ae__batch *batch, ae_command *command, ae_uuid id,
     it->status = AE_VERSION_CONFLICT;
     return;
   }
-  size_t before = batch->events.len;
+  ae_buf *events = &actors_of(batch)->events;
+  size_t before = events->len;
   ae_decide decision = {
       .command = command->name,
       .data = command->data,
@@ -305,7 +307,7 @@ static void decide_one(ae__batch *batch, ae_command *command, ae_uuid id,
       .now = now,
       .seed = ae_uuid7_random(&type->realm->actors->uuid),
       .first_id = ae_uuid_plus(id, batch->event_count),
-      .events = &batch->events,
+      .events = events,
       .reason = batch->reason,
       .details = batch->details,
   };
@@ -320,7 +322,7 @@ static void decide_one(ae__batch *batch, ae_command *command, ae_uuid id,
     size_t bytes = command->id.len + command->metadata.len +
                    decision.reason.len + decision.details.len + COMMAND_ROOM;
     bool kept = is_kept(it, decision.event_count);
-    if (kept && batch->events.len + batch->kept_bytes + bytes > RECORD_ROOM) {
+    if (kept && events->len + batch->kept_bytes + bytes > RECORD_ROOM) {
       over_record(batch, it, before, bytes);
     } else {
       it->count = decision.event_count;
@@ -333,7 +335,7 @@ static void decide_one(ae__batch *batch, ae_command *command, ae_uuid id,
   } else if (status == AE_INVALID_COMMAND || status == AE_UNKNOWN_COMMAND) {
     item_fail(it, status, &err);
   } else {
-    batch->events.len = before;
+    events->len = before;
     batch->cut = true;
     if (status == AE_SCRIPT_MEMORY && !actor->relieved &&
         ae__realm_relieve(type->realm)) {
@@ -381,8 +383,8 @@ static void store(ae__batch *batch, ae_uuid id, int64_t now) {
       .id = id,
       .module_revision = ae_script_revision(type->realm->script),
       .node = actors->node};
-  ae_commit_encode(&append->record, &commit, batch->kept, batch->kept_count,
-                   ae_buf_view(&batch->events), batch->event_count);
+  ae_commit_encode(&append->record, &commit, actors->kept, batch->kept_count,
+                   ae_buf_view(&actors->events), batch->event_count);
   ae_error err = {0};
   ae_status status = ae_store_append(actors->store, append, &err);
   if (status != AE_OK) fail(batch, status, 0, &err);
@@ -396,7 +398,8 @@ static void decide(ae__batch *batch) {
   ae_actors *actors = actor->type->realm->actors;
   int64_t now = actors->now ? actors->now : ae_clock_now();
   ae_uuid id = ae_uuid7_make(&actors->uuid, now);
-  while (!batch->cut && batch->events.len + batch->kept_bytes < BATCH_BYTES) {
+  buf_shrink(&actors->events);
+  while (!batch->cut && actors->events.len + batch->kept_bytes < BATCH_BYTES) {
     ae_list *link = ae_list_shift(&batch->commands);
     if (!link) break;
     decide_one(batch, ae__command_of(link), id, now);

@@ -70,9 +70,12 @@ struct ae_actors {
   ae_list dirty;         /* actors that have something to do this turn */
   bool flushing;         /* `flush` is deferred */
   ae_task flush;
-  size_t waiting;  /* commands without an outcome */
-  size_t busy;     /* waiting, and what else keeps it from closing */
-  ae__batch *pool; /* batches for reuse */
+  size_t waiting;          /* commands without an outcome */
+  size_t busy;             /* waiting, and what else keeps it from closing */
+  ae__batch *pool;         /* batches for reuse */
+  ae_buf events;           /* of the batch that is being decided */
+  ae_commit_command *kept; /* the same batch's, for its commit */
+  uint32_t kept_cap;
   ae_list delayed; /* retries that wait for their time */
   void (*observe)(void *data, const ae_command *command, ae_outcome *outcome);
   void *observe_data;
