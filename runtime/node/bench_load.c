@@ -46,7 +46,7 @@ static void submit(ae__load *l, slot *to, uint64_t now) {
 static void on_outcome(ae_command *command, ae_outcome *outcome) {
   slot *of = command->context;
   ae__load *l = of->of;
-  uint64_t now = ae_clock_mono();
+  uint64_t now = ae_loop_time(&l->app->loop);
   l->in_flight--;
   l->answered++;
   ae__histogram_add(l->histogram, now - of->started);
