@@ -12,6 +12,7 @@
 
 typedef struct asked {
   ae_status_read read;
+  ae_grant grant;  /* the exchange's, which may be gone before the answer */
   ae__exchange *x; /* NULL: gone */
 } asked;
 
@@ -32,7 +33,8 @@ static void on_status(ae_status_read *read, ae_str document) {
 static void start_status(ae__exchange *x) {
   asked *a = ae_zalloc(sizeof *a);
   a->x = x;
-  a->read.grant = x->grant;
+  a->grant = *x->grant;
+  a->read.grant = &a->grant;
   a->read.cb = on_status;
   a->read.data = a;
   x->context = a;
