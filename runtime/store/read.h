@@ -37,6 +37,7 @@ struct ae_read {
   ae_ref ref;
   uint64_t from; /* first version wanted, from 1 */
   uint64_t to;   /* last version wanted, inclusive; UINT64_MAX: all */
+  size_t page;   /* bytes of a page, about; 0: as many as are read fastest */
   ae_read_cb cb;
   void *data;
   uint64_t latest; /* set with the first page: the actor's version, 0: none */
@@ -80,6 +81,7 @@ struct ae_scan {
   ae_str ns;
   uint64_t after; /* position; 0: from the start */
   uint64_t until; /* last position wanted; UINT64_MAX: all */
+  size_t page;    /* bytes of a page, about; 0: as many as are read fastest */
   bool live;
   ae_scan_cb cb;
   void *data;

@@ -33,13 +33,16 @@ static void cursor_free(struct cursor *cursor) {
   ae_free(cursor);
 }
 
-static void record_of(ae_record *record, const ae__entry *entry,
-                      uint64_t position) {
-  *record = (ae_record){.position = position,
-                        .ref = entry->actor->ref,
-                        .first_version = entry->first_version,
-                        .event_count = entry->events,
-                        .bytes = {entry->bytes, entry->len}};
+/* Puts it into the page; `*bytes` of these then. */
+static void add_record(struct cursor *cursor, ae_page *page, size_t *bytes,
+                       const ae__entry *entry, uint64_t position) {
+  *bytes += entry->len;
+  cursor->records[page->count++] =
+      (ae_record){.position = position,
+                  .ref = entry->actor->ref,
+                  .first_version = entry->first_version,
+                  .event_count = entry->events,
+                  .bytes = {entry->bytes, entry->len}};
 }
 
 /* -- one actor -- */
@@ -66,9 +69,14 @@ static void find_commits(struct cursor *cursor, const ae__memory_actor *actor) {
   }
 }
 
+static bool is_full(const ae_page *page, size_t bytes, size_t most) {
+  return page->count == PAGE || (most > 0 && bytes >= most);
+}
+
 static void read_fill(struct cursor *cursor, ae_page *page) {
   ae__memory *memory = (ae__memory *)cursor->handle.store;
   ae_read *read = cursor->read;
+  size_t bytes = 0;
   ae__memory_actor *actor = ae__memory_actor_get(memory, &read->ref);
   page->end = true;
   if (cursor->after == 0) {
@@ -79,14 +87,14 @@ static void read_fill(struct cursor *cursor, ae_page *page) {
   for (;;) {
     if (cursor->left == 0) find_commits(cursor, actor);
     if (cursor->left == 0) return;
-    if (page->count == PAGE) {
+    if (is_full(page, bytes, read->page)) {
       page->end = false;
       return;
     }
     cursor->after = cursor->found[--cursor->left];
     ae__entry *entry = ae__memory_entry(memory, cursor->after);
     if (entry->bytes) /* not trimmed since it was found */
-      record_of(&cursor->records[page->count++], entry, cursor->after);
+      add_record(cursor, page, &bytes, entry, cursor->after);
   }
 }
 
@@ -95,17 +103,18 @@ static void read_fill(struct cursor *cursor, ae_page *page) {
 static void scan_fill(struct cursor *cursor, ae_page *page) {
   ae__memory *memory = (ae__memory *)cursor->handle.store;
   ae_scan *scan = cursor->scan;
+  size_t bytes = 0;
   ae__space *space =
       scan->ns.ptr ? ae__memory_space_get(memory, scan->ns) : NULL;
   bool all = !scan->ns.ptr;
   uint64_t last =
       scan->until < memory->position ? scan->until : memory->position;
   while (cursor->after < last) {
-    if (page->count == PAGE) return;
+    if (is_full(page, bytes, scan->page)) return;
     ae__entry *entry = ae__memory_entry(memory, cursor->after + 1);
     cursor->after++;
     if (entry->bytes && (all || entry->actor->space == space))
-      record_of(&cursor->records[page->count++], entry, cursor->after);
+      add_record(cursor, page, &bytes, entry, cursor->after);
   }
   page->end = true;
 }

@@ -243,6 +243,7 @@ typedef struct ae__sql_page {
   ae_record *records;
   uint32_t count, cap;
   ae_buf bytes;
+  size_t most; /* bytes that make it full */
   bool end;
   uint64_t latest, base; /* of a read */
   ae_status status;

@@ -172,7 +172,7 @@ static void cursor_end(ae__cursor *cursor) {
   cursor_over(cursor);
 }
 
-static ae__cursor *cursor_new(ae_store *store, ae__kind kind) {
+static ae__cursor *cursor_new(ae_store *store, ae__kind kind, size_t page) {
   ae__cursor *cursor = ae_zalloc(sizeof *cursor);
   cursor->handle.store = store;
   cursor->request.kind = kind;
@@ -180,6 +180,8 @@ static ae__cursor *cursor_new(ae_store *store, ae__kind kind) {
   cursor->request.task.run = on_page;
   cursor->deliver.run = on_deliver;
   cursor->wanted = true;
+  for (int i = 0; i < 2; i++)
+    cursor->pages[i].most = page ? page : AE__PAGE_BYTES;
   ae_list_init(&cursor->link);
   ae_list_push(&ae__sqlite_of(store)->cursors, &cursor->link);
   return cursor;
@@ -187,7 +189,7 @@ static ae__cursor *cursor_new(ae_store *store, ae__kind kind) {
 
 ae_status ae__sqlite_read(ae_store *store, ae_read *read, ae_error *err) {
   (void)err;
-  ae__cursor *cursor = cursor_new(store, AE__READ_PAGE);
+  ae__cursor *cursor = cursor_new(store, AE__READ_PAGE, read->page);
   cursor->read = read;
   ae__key_of(&cursor->key, &read->ref);
   cursor->from = read->from;
@@ -209,7 +211,7 @@ void ae__sqlite_read_end(ae_read *read) {
 
 ae_status ae__sqlite_scan(ae_store *store, ae_scan *scan, ae_error *err) {
   (void)err;
-  ae__cursor *cursor = cursor_new(store, AE__SCAN_PAGE);
+  ae__cursor *cursor = cursor_new(store, AE__SCAN_PAGE, scan->page);
   cursor->scan = scan;
   cursor->key.len = scan->ns.len;
   if (scan->ns.len > 0) memcpy(cursor->key.bytes, scan->ns.ptr, scan->ns.len);

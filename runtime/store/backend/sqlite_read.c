@@ -25,7 +25,7 @@ static void page_seal(ae__sql_page *page) {
 }
 
 static bool page_full(const ae__sql_page *page) {
-  return page->count >= AE__PAGE_COMMITS || page->bytes.len >= AE__PAGE_BYTES;
+  return page->count >= AE__PAGE_COMMITS || page->bytes.len >= page->most;
 }
 
 /* The next string of a record's header, as offsets from its start. */
@@ -261,7 +261,7 @@ static int walk(ae__db *db, const ae__cursor *cursor, const ae__head *head,
     if (version <= cursor->to) {
       walk_push(db, at);
       if (!*thin) page_add(page, select, head);
-      if (page->bytes.len - base_bytes > AE__PAGE_BYTES &&
+      if (page->bytes.len - base_bytes > page->most &&
           page->count - base_count > 1) {
         *thin = true;
         page->count = base_count;

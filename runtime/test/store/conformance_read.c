@@ -274,6 +274,32 @@ static void a_long_scan_comes_in_pages(void **state) {
   kept_clear(&list);
 }
 
+static void a_page_is_about_as_small_as_asked(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  append_many(world, "bank/account/a", 0, 600);
+  append_many(world, "shop/account/a", 0, 5);
+  world->page = 1;
+  scan_all(world, "bank", 0, UINT64_MAX, &list);
+  assert_int_equal(list.count, 600);
+  assert_int_equal(list.events, 600);
+  assert_true(list.pages >= 600);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  expect_versions(&list, 1, 600);
+  assert_int_equal(list.count, 600);
+  assert_true(list.pages >= 600);
+  world->page = 2000;
+  size_t ones = list.pages;
+  read_all(world, "bank/account/a", 100, 500, &list);
+  expect_versions(&list, 100, 500);
+  assert_int_equal(list.count, 401);
+  assert_true(list.pages > 10 && list.pages < ones / 2);
+  scan_all(world, "shop", 0, UINT64_MAX, &list);
+  assert_int_equal(list.count, 5);
+  world->page = 0;
+  kept_clear(&list);
+}
+
 struct follower {
   ae_scan scan;
   struct kept_list list;
@@ -489,6 +515,7 @@ const struct CMUnitTest conformance_read[] = {
     CONFORMS(versions_that_cannot_be),
     CONFORMS(a_scan_gives_a_namespace_in_order),
     CONFORMS(a_long_scan_comes_in_pages),
+    CONFORMS(a_page_is_about_as_small_as_asked),
     CONFORMS(a_live_scan_goes_on),
     CONFORMS(a_live_scan_of_nothing_yet),
     CONFORMS(a_live_scan_misses_nothing_of_many),

@@ -265,8 +265,11 @@ static void on_read(ae_read *read, ae_status status, const ae_page *page,
 
 void read_all(struct world *world, const char *actor, uint64_t from,
               uint64_t to, struct kept_list *out) {
-  struct reading reading = {
-      .read = {.ref = ref_of(actor), .from = from, .to = to, .cb = on_read}};
+  struct reading reading = {.read = {.ref = ref_of(actor),
+                                     .from = from,
+                                     .to = to,
+                                     .page = world->page,
+                                     .cb = on_read}};
   reading.read.data = &reading;
   reading.out = out;
   kept_clear(out);
@@ -286,9 +289,11 @@ static void on_scan(ae_scan *scan, ae_status status, const ae_page *page,
 
 void scan_all(struct world *world, const char *ns, uint64_t after,
               uint64_t until, struct kept_list *out) {
-  struct reading reading = {
-      .scan = {
-          .ns = ae_str_of(ns), .after = after, .until = until, .cb = on_scan}};
+  struct reading reading = {.scan = {.ns = ae_str_of(ns),
+                                     .after = after,
+                                     .until = until,
+                                     .page = world->page,
+                                     .cb = on_scan}};
   reading.scan.data = &reading;
   reading.out = out;
   kept_clear(out);

@@ -32,6 +32,7 @@ struct world {
   ae_uuid7 uuids;
   int64_t time; /* of the next record */
   char url[512];
+  size_t page; /* what read_all and scan_all ask for; 0: nothing */
 };
 
 struct world *world_new(const struct fixture *fixture);
