@@ -18,6 +18,7 @@
 #include "node/page.h"
 
 #define SLICE (64u << 10) /* bytes written before the client is looked at */
+#define PAGE (64u << 10)  /* bytes of records that are read at a time */
 
 typedef enum next { READ, READ_MORE, SCAN, SCAN_MORE } next;
 
@@ -158,6 +159,7 @@ static void start_scan(feed *f) {
   f->scan = (ae_scan){.ns = f->options.ref.ns,
                       .after = f->at.position - (within ? 1 : 0),
                       .until = UINT64_MAX,
+                      .page = PAGE,
                       .live = f->options.follow,
                       .cb = on_scan,
                       .data = f};
@@ -242,6 +244,7 @@ static void start_read(feed *f) {
   f->read = (ae_read){.ref = f->options.ref,
                       .from = f->version + (before ? 0 : 1),
                       .to = all ? UINT64_MAX : f->version + f->left,
+                      .page = PAGE,
                       .cb = on_read,
                       .data = f};
   f->reading = true;
