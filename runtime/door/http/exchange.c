@@ -138,6 +138,20 @@ void ae__exchange_answer(ae__exchange *x, int status, const char *type,
 
 /* -- errors -- */
 
+/* Retry-After: in seconds, from the fact `retry_after`, in ms. */
+static void add_retry(ae__exchange *x, ae_str facts) {
+  ae_str value;
+  uint64_t ms = 0;
+  char text[24];
+  if (ae_unpack_field(facts, "retry_after", &value)) {
+    ae_unpack cursor = ae_unpack_of(value);
+    ae_unpack_uint(&cursor, &ms);
+  }
+  int len = snprintf(text, sizeof text, "%llu",
+                     (unsigned long long)(ms > 1000 ? (ms - 1) / 1000 + 1 : 1));
+  ae__exchange_add(x, "Retry-After", (ae_str){text, (size_t)len});
+}
+
 void ae__exchange_refuse(ae__exchange *x, int status, const ae_error *err) {
   ae_buf packed = {0}, json = {0};
   ae_pack_map(&packed, 4 + err->nfacts);
@@ -152,7 +166,7 @@ void ae__exchange_refuse(ae__exchange *x, int status, const ae_error *err) {
   ae_buf_str(&packed, ae_buf_view(&err->facts));
   ae_json_write(ae_buf_view(&packed), &json);
   ae_buf_byte(&json, '\n');
-  if (status == 429) ae__exchange_add(x, "Retry-After", AE_STR("1"));
+  if (status == 429) add_retry(x, ae_buf_view(&packed));
   ae__exchange_answer(x, status, "application/problem+json",
                       ae_buf_view(&json));
   ae_buf_clear(&packed);
