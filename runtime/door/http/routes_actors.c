@@ -37,19 +37,11 @@ static void start_state(ae__exchange *x) {
   static const char *const known[] = {"at", NULL};
   asked *a = ae_zalloc(sizeof *a);
   ae_error err = {0};
-  ae_str names[] = {ae__exchange_segment(x, "ns"),
-                    ae__exchange_segment(x, "type"),
-                    ae__exchange_segment(x, "id")};
-  for (size_t i = 0; i < 3; i++) {
-    if (i > 0) ae_buf_byte(&a->name, '/');
-    ae_buf_str(&a->name, names[i]);
-  }
   ae_status status = ae__want_check(x, known, &err);
   if (status == AE_OK)
     status = ae__want_uint(x, "at", 0, UINT64_MAX - 1, UINT64_MAX, &a->read.at,
                            &err);
-  if (status == AE_OK)
-    status = ae_ref_parse(ae_buf_view(&a->name), &a->read.ref, &err);
+  if (status == AE_OK) status = ae__want_actor(x, &a->name, &a->read.ref, &err);
   if (status == AE_OK) {
     a->x = x;
     a->read.cb = answered;

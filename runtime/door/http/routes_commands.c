@@ -146,34 +146,31 @@ static ae_status read_id(const ae__exchange *x, ae_buf *out, ae_error *err) {
 static ae_status read_command(const ae__exchange *x, sent *s, ae_error *err) {
   ae_command *command = &s->command;
   ae_buf *names = &s->names;
-  ae_str ns = ae__exchange_segment(x, "ns");
-  ae_str type = ae__exchange_segment(x, "type");
-  ae_str id = ae__exchange_segment(x, "id");
   ae_str name = ae__exchange_segment(x, "command");
-  ae_ref_format(&(ae_ref){ns, type, id}, names);
-  size_t actor_len = names->len;
-  ae_buf_str(names, name);
-  size_t id_from = names->len;
+  /* As long as the path and the id at most: what points there stays right. */
+  ae_buf_reserve(names, x->path.len + AE_ID_MAX + 2);
   ae_status status = ae__want_check(x, no_parameters, err);
-  if (status == AE_OK) status = read_id(x, names, err);
+  if (status == AE_OK) status = ae__want_actor(x, names, &command->ref, err);
   if (status != AE_OK) return status;
-  s->asked.actor = (ae_str){names->ptr, actor_len};
-  s->asked.command = (ae_str){names->ptr + actor_len, name.len};
-  if (names->len > id_from)
-    s->asked.id = (ae_str){names->ptr + id_from, names->len - id_from};
   if (name.len > AE_ID_MAX) {
     ae_error_set(err, AE_INVALID_NAME,
                  "a command's name has 1 to 255 bytes, not %zu", name.len);
     return AE_INVALID_NAME;
   }
-  status = ae_ref_parse(s->asked.actor, &command->ref, err);
+  s->asked.actor = ae_buf_view(names);
+  command->name = (ae_str){names->ptr + names->len, name.len};
+  ae_buf_str(names, name);
+  command->id.ptr = names->ptr + names->len;
+  status = read_id(x, names, err);
+  size_t id_len = (size_t)(names->ptr + names->len - command->id.ptr);
+  command->id = id_len > 0 ? (ae_str){command->id.ptr, id_len} : (ae_str){0};
   if (status == AE_OK) status = read_data(x, &s->data, err);
   if (status == AE_OK) status = read_metadata(x, &s->metadata, err);
   if (status == AE_OK)
     status = ae__want_if_match(x, &command->expects, &command->expected_version,
                                err);
-  command->name = s->asked.command;
-  command->id = s->asked.id;
+  s->asked.command = command->name;
+  s->asked.id = command->id;
   command->data = ae_buf_view(&s->data);
   command->metadata = ae_buf_view(&s->metadata);
   return status;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "namespace/name.h"
 
 static ae_status wrong(ae_error *err, const char *at, ae_str got,
                        const char *wanted) {
@@ -10,6 +11,22 @@ static ae_status wrong(ae_error *err, const char *at, ae_str got,
   ae_error_quote(err, got);
   ae_error_cstr(err, "at", at);
   return AE_MALFORMED;
+}
+
+/* Segments may hold slashes, so that the name is never split again. */
+ae_status ae__want_actor(const ae__exchange *x, ae_buf *names, ae_ref *ref,
+                         ae_error *err) {
+  const ae_ref sent = {ae__exchange_segment(x, "ns"),
+                       ae__exchange_segment(x, "type"),
+                       ae__exchange_segment(x, "id")};
+  size_t from = names->len;
+  ae_ref_format(&sent, names);
+  const char *at = names->ptr + from;
+  ref->ns = (ae_str){at, sent.ns.len};
+  ref->type = (ae_str){at + sent.ns.len + 1, sent.type.len};
+  ref->id = (ae_str){ref->type.ptr + sent.type.len + 1, sent.id.len};
+  ae_status status = ae_type_check(ref->type, err);
+  return status == AE_OK ? ae_id_check(ref->id, err) : status;
 }
 
 /* -- the query -- */

@@ -1,10 +1,15 @@
-/* What a request says beside its path: parameters of the query, preconditions,
- * what the body is and what the answer shall be. All errors are AE_MALFORMED
- * with `at`, the parameter or header, unless said otherwise. */
+/* What a request says: the actor of its path, parameters of the query,
+ * preconditions, what the body is and what the answer shall be. All errors are
+ * AE_MALFORMED with `at`, the parameter or header, unless said otherwise. */
 #ifndef AE_DOOR_HTTP_WANT_H
 #define AE_DOOR_HTTP_WANT_H
 
 #include "door/http/exchange.h"
+
+/* The actor of a path with {ns}, {type} and {id}: its name appended to `names`,
+ * `ref` pointing there. AE_INVALID_NAME. */
+ae_status ae__want_actor(const ae__exchange *x, ae_buf *names, ae_ref *ref,
+                         ae_error *err);
 
 /* -- the query -- */
 /* `known` ends with NULL. Each is known and stands once; with `nearest` where
