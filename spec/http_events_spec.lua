@@ -368,6 +368,9 @@ describe("states and events over HTTP #node", function()
       -- Somebody who reads gets all of it meanwhile.
       assert.equal(10000, #http.documents(other:request("/v1/cell/events").body))
       local grown = other:memory() - before
+      for _, script in ipairs(stalled) do
+        assert(script:running(), "the clients that do not read are gone")
+      end
       -- 100 clients with 20 MB each that nobody reads
       assert(grown < 100000, grown .. " kB more")
       for _, script in ipairs(stalled) do

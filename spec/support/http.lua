@@ -158,30 +158,35 @@ function http.blocks(text)
   return blocks
 end
 
---- A request that goes on: `read()` gives the body so far, `stop()` ends it.
+--- A request that goes on: `head()` is the answer's head once it came, `read()`
+-- the body so far, `stop()` ends it.
 function Node:open(path, options)
   local argv = curl(self, path, options or {})
-  argv[2] = "-sSN"
+  -- With -i curl keeps the head back until there is some of the body.
+  argv[2], argv[3] = "-sSN", "-v"
   local process = program.start(argv, {
     seconds = options and options.seconds or 120,
   })
   local stream = { process = process }
   function stream.head()
-    return program.read(process.stdout):match("^(.-\r\n)\r\n")
+    local said = program.read(process.stderr)
+    local head = said:match("\n(< HTTP/.-\n< \r\n)")
+    return head and head:gsub("\n< ", "\n"):sub(3)
   end
   function stream.read()
-    return program.read(process.stdout):match("^.-\r\n\r\n(.*)$") or ""
+    return program.read(process.stdout)
   end
-  --- Waits until `count(body)` is at least `wanted`.
+  --- Waits until `count(body)` is at least `wanted`; the body.
   function stream.wait(count, wanted)
     return program.wait_for(function()
       local body = stream.read()
       return count(body) >= wanted and body
     end, wanted .. " of " .. path)
   end
+  --- Ends it; the body.
   function stream.stop()
     process:kill(15)
-    return process:wait()
+    return process:wait().out
   end
   return stream
 end

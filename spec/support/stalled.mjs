@@ -13,3 +13,4 @@ for (let i = 0; i < Number(count); i++) {
   });
   socket.on("error", () => {});
 }
+setInterval(() => {}, 60000); // sockets that are not read keep nobody up
