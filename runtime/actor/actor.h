@@ -19,7 +19,7 @@ typedef struct ae_realm ae_realm;   /* one namespace in it */
 
 typedef struct ae_actors_options {
   const char *node;   /* name, for metadata; NULL: none */
-  size_t queue_limit; /* commands waiting in all, 0: default; above it
+  size_t queue_limit; /* commands of a namespace waiting, 0: 65,536; above it
                          AE_OVERLOADED */
   ae_bus *bus;        /* told of what was stored; outlives the actors. NULL:
                          none */

@@ -154,14 +154,6 @@ static ae_status check(ae_actors *actors, ae_command *command,
   const ae_ref *ref = &command->ref;
   if (actors->closing)
     return ae_error_set(err, AE_CANCELED, "the node is stopping");
-  if (command->marks & AE__REFUSED) {
-    ae_error_set(err, AE_OVERLOADED,
-                 "%zu commands are waiting; send more when some were answered",
-                 actors->queue_limit);
-    ae_error_cstr(err, "queue", "commands");
-    ae_error_uint(err, "limit", actors->queue_limit);
-    return AE_OVERLOADED;
-  }
   if (before && ae_str_eq(ref->ns, before->type->realm->name) &&
       ae_str_eq(ref->type, before->type->name)) {
     *type = before->type;
@@ -172,6 +164,23 @@ static ae_status check(ae_actors *actors, ae_command *command,
       (status = ae_id_check(ref->id, err)) != AE_OK)
     return status;
   return ae__type_find(actors, ref, type, err);
+}
+
+/* So many of one namespace may wait; those of others do not count. */
+static ae_status enqueue(ae_realm *realm, ae_command *command, ae_error *err) {
+  size_t limit = realm->actors->queue_limit;
+  if (realm->waiting < limit) {
+    realm->waiting++;
+    command->marks |= AE__WAITING;
+    return AE_OK;
+  }
+  ae_error_set(err, AE_OVERLOADED,
+               "%zu commands to %.*s are waiting; send more when some were "
+               "answered",
+               limit, AE_FMT(realm->name));
+  ae_error_cstr(err, "queue", "commands");
+  ae_error_uint(err, "limit", limit);
+  return AE_OVERLOADED;
 }
 
 static void arrive(ae_actors *actors, const arrival *it) {
@@ -201,6 +210,7 @@ void ae__command_take(ae_actors *actors, ae_command *command) {
   arrival it = {.command = command};
   ae_error err = {0};
   ae_status status = check(actors, command, NULL, &it.type, &err);
+  if (status == AE_OK) status = enqueue(it.type->realm, command, &err);
   if (status == AE_OK) status = ae__quota_admit(it.type->realm, command, &err);
   if (status == AE_OK) {
     it.hash = ae_map_hash(command->ref.id);
@@ -251,6 +261,7 @@ static void take_in(ae_actors *actors) {
     ae_error err = {0};
     const arrival *before = count > 0 ? &arrivals[count - 1] : NULL;
     ae_status status = check(actors, command, before, &type, &err);
+    if (status == AE_OK) status = enqueue(type->realm, command, &err);
     if (status == AE_OK && type->realm->limited) {
       if (ae__quota_park(type->realm, command)) continue;
       status = ae__quota_admit(type->realm, command, &err);
@@ -296,7 +307,7 @@ void ae_actors_submit(ae_actors *actors, ae_command *command) {
   command->joined = NULL;
   command->digest = 0;
   command->attempt = 0;
-  command->marks = actors->waiting >= actors->queue_limit ? AE__REFUSED : 0;
+  command->marks = 0;
   command->submitted = ae_loop_time(actors->loop);
   actors->waiting++;
   ae__hold(actors);

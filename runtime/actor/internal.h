@@ -29,8 +29,9 @@ struct ae_realm {
   ae_str name;
   ae_script *script;
   ae_str policy;
-  size_t live;  /* live actors there are */
-  ae_list ring; /* of its live actors; the head stands where the hand is */
+  size_t live;    /* live actors there are */
+  size_t waiting; /* commands without an outcome */
+  ae_list ring;   /* of its live actors; the head stands where the hand is */
   ae__type *types;
   uint64_t batches;  /* completed */
   uint64_t relieved; /* no relief before so many batches */
@@ -62,8 +63,8 @@ struct ae_actors {
   ae_store *store;
   ae_bus *bus; /* NULL: none */
   ae_str node;
-  size_t queue_limit;
-  ae_map realms; /* name → ae_realm */
+  size_t queue_limit; /* of each realm's commands waiting */
+  ae_map realms;      /* name → ae_realm */
   ae_uuid7 uuid;
   int64_t now;           /* µs, while flushing a turn's actors; else 0 */
   ae__arrivals incoming; /* submitted, not yet given to their actors */
@@ -129,7 +130,7 @@ static inline ae_command *ae__command_of(ae_list *link) {
 enum {
   AE__WAIVED = 1,   /* its policy said to go on without expected_version */
   AE__LOOKED = 2,   /* its id was looked up at the version of its batch */
-  AE__REFUSED = 4,  /* too much was waiting when it came */
+  AE__WAITING = 4,  /* it counts in realm->waiting */
   AE__RESERVED = 8, /* it took an event's room */
 };
 

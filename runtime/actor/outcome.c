@@ -38,6 +38,7 @@ void ae__answer(ae_actors *actors, ae__type *type, ae_command *command,
   while (command) {
     ae_command *next = command->joined;
     if (type) count(type, command, outcome);
+    if (command->marks & AE__WAITING) type->realm->waiting--;
     actors->waiting--;
     if (actors->observe) {
       outcome->given = 0;

@@ -45,6 +45,8 @@ static void unpark(ae_realm *realm, ae_status status, const ae_error *err) {
   while ((link = ae_list_shift(&realm->parked))) ae_list_push(&parked, link);
   while ((link = ae_list_shift(&parked))) {
     ae_command *command = ae__command_of(link);
+    command->marks &= (uint8_t)~AE__WAITING;
+    realm->waiting--;
     if (realm->measured)
       ae__command_take(actors, command);
     else

@@ -344,9 +344,17 @@ static void test_too_large_and_too_many(void **state) {
     sent_clear(&s[i]);
   }
   int refused = 0;
+  world_realm(w, "shop", NULL);
+  sent other[4];
   for (int i = 0; i < 8; i++)
     submit(w, &s[i], "bank/account/b", "deposit", "{\"amount\":1}", NULL, -1);
+  for (int i = 0; i < 4; i++) /* has a queue of its own */
+    submit(w, &other[i], "shop/account/b", "open", "{}", "id", -1);
   ae_loop_run(&w->loop);
+  for (int i = 0; i < 4; i++) {
+    assert_int_equal(other[i].status, AE_OK);
+    sent_clear(&other[i]);
+  }
   for (int i = 0; i < 8; i++) {
     if (s[i].status == AE_OVERLOADED) refused++;
     sent_clear(&s[i]);
