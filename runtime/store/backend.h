@@ -55,6 +55,8 @@ typedef struct ae_backend {
   /* keep.h */
   ae_status (*copy)(ae_store *store, ae_copy *copy, ae_error *err);
   ae_status (*inspect)(ae_store *store, ae_inspect *inspect, ae_error *err);
+  ae_status (*drop)(ae_store *store, ae_delete *delete, ae_error *err);
+  ae_status (*compact)(ae_store *store, ae_write *write, ae_error *err);
   /* What it gives starts with an ae_place. NULL: a store of this kind has no
    * place. */
   ae_status (*place_take)(const char *path, bool over, ae_place **out,

@@ -49,6 +49,22 @@ struct ae_inspect {
 };
 ae_status ae_store_inspect(ae_store *store, ae_inspect *inspect, ae_error *err);
 
+/* delete: all of a namespace, at once or not at all: events, command ids,
+ * snapshots, rows and checkpoints. Holds up all other requests. */
+typedef struct ae_delete {
+  ae_write write;
+  ae_str ns;
+  /* set before the callback: what there was */
+  uint64_t commits, events, actors;
+} ae_delete;
+ae_status ae_store_delete(ae_store *store, ae_delete *delete, ae_error *err);
+
+/* compact: room that is free in the file is given back, and what was deleted is
+ * not in it any more. Writes all that remains anew: needs twice its size as
+ * free disk, and holds up all other requests. A crash leaves the file as it was
+ * before or after. */
+ae_status ae_store_compact(ae_store *store, ae_write *write, ae_error *err);
+
 /* place: where a store is or is to be, held against writers while another file
  * is put there. Synchronous: nobody serves from it meanwhile. */
 typedef struct ae_place ae_place;

@@ -307,6 +307,19 @@ ae_status ae_store_inspect(ae_store *store, ae_inspect *inspect,
   return store->backend->inspect(store, inspect, err);
 }
 
+ae_status ae_store_delete(ae_store *store, ae_delete *delete, ae_error *err) {
+  CHECK(writable(store, err));
+  CHECK(spaced(delete->ns, err));
+  CHECK(in_order(store, err));
+  return store->backend->drop(store, delete, err);
+}
+
+ae_status ae_store_compact(ae_store *store, ae_write *write, ae_error *err) {
+  CHECK(writable(store, err));
+  CHECK(in_order(store, err));
+  return store->backend->compact(store, write, err);
+}
+
 ae_status ae_place_take(const char *url, bool over, ae_place **out,
                         ae_error *err) {
   const char *path;

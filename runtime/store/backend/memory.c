@@ -41,12 +41,16 @@ static ae__memory_actor *actor_make(ae__memory *memory, const ae__key *key,
   return actor;
 }
 
-static void actor_free(ae__memory_actor *actor) {
+void ae__memory_snapshots_clear(ae__memory_actor *actor) {
   while (actor->snapshots) {
     ae__memory_snapshot *snapshot = actor->snapshots;
     actor->snapshots = snapshot->next;
     ae_free(snapshot);
   }
+}
+
+static void actor_free(ae__memory_actor *actor) {
+  ae__memory_snapshots_clear(actor);
   ae_free(actor);
 }
 
@@ -103,7 +107,7 @@ static char *record_put(ae__memory *memory, ae_str record) {
   return at;
 }
 
-static void record_drop(ae__memory *memory, ae__entry *entry) {
+void ae__memory_record_drop(ae__memory *memory, ae__entry *entry) {
   ae__chunk *chunk = chunk_of(entry->bytes);
   entry->bytes = NULL;
   if (--chunk->live == 0 && chunk != memory->chunk) ae_free(chunk);
@@ -130,6 +134,8 @@ static uint64_t entry_put(ae__memory *memory, ae__memory_actor *actor,
   actor->last = position;
   actor->version += append->event_count;
   ae_stats *stats = &actor->space->stats;
+  stats->actors += actor->gone;
+  actor->gone = false;
   stats->commits++;
   stats->events += append->event_count;
   stats->bytes += entry->len;
@@ -252,7 +258,7 @@ static void trim_entry(ae__memory *memory, ae__entry *entry, uint64_t base) {
   stats->events -= entry->events;
   stats->bytes -= entry->len;
   actor->base = base;
-  record_drop(memory, entry);
+  ae__memory_record_drop(memory, entry);
 }
 
 static void trim_now(ae__memory *memory, ae_trim *trim) {
@@ -321,7 +327,7 @@ static void memory_free(ae__memory *memory) {
   void *value;
   for (uint64_t at = 1; at <= memory->position; at++) {
     ae__entry *entry = ae__memory_entry(memory, at);
-    if (entry->bytes) record_drop(memory, entry);
+    if (entry->bytes) ae__memory_record_drop(memory, entry);
   }
   ae_free(memory->chunk);
   for (size_t i = 0; i < memory->segment_count; i++)
@@ -335,7 +341,7 @@ static void memory_free(ae__memory *memory) {
   for (size_t at = 0; (value = ae_map_next(&memory->spaces, &at));)
     ae_free(value);
   ae_map_clear(&memory->spaces);
-  ae__memory_rows_clear(memory);
+  ae__memory_rows_clear(memory, (ae_str){0});
   ae_free(memory);
 }
 
@@ -381,4 +387,6 @@ const ae_backend ae__memory_backend = {
     .probe = ae__memory_probe,
     .copy = ae__memory_copy,
     .inspect = ae__memory_inspect,
+    .drop = ae__memory_delete,
+    .compact = ae__memory_compact,
 };

@@ -28,6 +28,7 @@ typedef struct ae__memory_actor { /* what an append touches comes first */
   uint64_t last; /* position of its last commit */
   ae__space *space;
   uint64_t base;                  /* see ae_read */
+  bool gone;                      /* deleted with its namespace, not counted */
   ae_ref ref;                     /* slices of `key` */
   ae__memory_snapshot *snapshots; /* newest version first */
   size_t len;
@@ -102,7 +103,10 @@ uint64_t ae__memory_id_get(ae__memory *memory, ae__memory_actor *actor,
 void ae__memory_wake(ae__memory *memory);
 /* Ends every read and scan with AE_CANCELED, later. */
 void ae__memory_cancel(ae__memory *memory);
-void ae__memory_rows_clear(ae__memory *memory);
+/* Of a namespace; ptr NULL: of all. */
+void ae__memory_rows_clear(ae__memory *memory, ae_str ns);
+void ae__memory_record_drop(ae__memory *memory, ae__entry *entry);
+void ae__memory_snapshots_clear(ae__memory_actor *actor);
 
 ae_status ae__memory_read(ae_store *store, ae_read *read, ae_error *err);
 void ae__memory_read_more(ae_read *read);
@@ -124,5 +128,7 @@ ae_status ae__memory_stats(ae_store *store, ae_stats_read *read, ae_error *err);
 ae_status ae__memory_copy(ae_store *store, ae_copy *copy, ae_error *err);
 ae_status ae__memory_inspect(ae_store *store, ae_inspect *inspect,
                              ae_error *err);
+ae_status ae__memory_delete(ae_store *store, ae_delete *delete, ae_error *err);
+ae_status ae__memory_compact(ae_store *store, ae_write *write, ae_error *err);
 
 #endif

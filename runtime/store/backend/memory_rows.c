@@ -255,10 +255,15 @@ ae_status ae__memory_put_rows(ae_store *store, ae_rows_write *rows,
   return AE_OK;
 }
 
+/* What changes nothing. */
 ae_status ae__memory_probe(ae_store *store, ae_write *write, ae_error *err) {
   (void)err;
   write_defer(store, write, NULL);
   return AE_OK;
+}
+
+ae_status ae__memory_compact(ae_store *store, ae_write *write, ae_error *err) {
+  return ae__memory_probe(store, write, err);
 }
 
 static bool starts_with(ae_str text, ae_str prefix) {
@@ -305,16 +310,19 @@ ae_status ae__memory_read_rows(ae_store *store, ae_rows_read *read,
   return AE_OK;
 }
 
-void ae__memory_rows_clear(ae__memory *memory) {
+void ae__memory_rows_clear(ae__memory *memory, ae_str ns) {
   struct projection *projection;
   for (size_t at = 0; (projection = ae_map_next(&memory->projections, &at));) {
+    ae_str name = {projection->name, projection->len};
+    if (ns.ptr && !(starts_with(name, ns) && name.ptr[ns.len] == '/')) continue;
+    ae_map_remove(&memory->projections, name);
     for (struct row *next, *row = projection->first[0]; row; row = next) {
       next = row->next[0];
       ae_free(row);
     }
     ae_free(projection);
   }
-  ae_map_clear(&memory->projections);
+  if (!ns.ptr) ae_map_clear(&memory->projections);
 }
 
 /* -- counts -- */

@@ -96,7 +96,7 @@ static ae_status sqlite_append(ae_store *store, ae_append *append,
 
 /* -- other writes -- */
 
-static void on_write(ae_task *task) {
+void ae__on_write(ae_task *task) {
   ae__request *request = ae__answered(task);
   ae_write *write = request->of;
   write->impl = NULL;
@@ -110,7 +110,7 @@ static ae_status sqlite_save_snapshot(ae_store *store,
                                       ae_error *err) {
   (void)err;
   ae__request *request =
-      ae__request_new(store, AE__SNAPSHOT_SAVE, &snapshot->write, on_write);
+      ae__request_new(store, AE__SNAPSHOT_SAVE, &snapshot->write, ae__on_write);
   ae__key key;
   ae__key_of(&key, &snapshot->ref);
   ae_buf_add(&request->text, &key.len, sizeof key.len);
@@ -124,14 +124,14 @@ static ae_status sqlite_put_rows(ae_store *store, ae_rows_write *rows,
                                  ae_error *err) {
   (void)err;
   ae__push(ae__sqlite_of(store),
-           ae__request_new(store, AE__ROWS_PUT, &rows->write, on_write));
+           ae__request_new(store, AE__ROWS_PUT, &rows->write, ae__on_write));
   return AE_OK;
 }
 
 static ae_status sqlite_probe(ae_store *store, ae_write *write, ae_error *err) {
   (void)err;
   ae__push(ae__sqlite_of(store),
-           ae__request_new(store, AE__PROBE, write, on_write));
+           ae__request_new(store, AE__PROBE, write, ae__on_write));
   return AE_OK;
 }
 
@@ -357,6 +357,8 @@ const ae_backend ae__sqlite_backend = {
     .probe = sqlite_probe,
     .copy = ae__sqlite_copy,
     .inspect = ae__sqlite_inspect,
+    .drop = ae__sqlite_delete,
+    .compact = ae__sqlite_compact,
     .place_take = ae__sqlite_place_take,
     .place_beside = ae__sqlite_place_beside,
     .place_fill = ae__sqlite_place_fill,

@@ -175,6 +175,7 @@ typedef struct ae__db {
   bool writer;
   bool immutable;    /* a reader of a file that nobody has open */
   struct stat about; /* of the file, when it was opened that way */
+  bool lost;         /* what is in memory may not be what is in the file */
   bool complete;     /* every actor there is has a head in memory */
   int wal_pages;     /* in the log of SQLite after the last commit */
   int wal_tried;     /* at the last checkpoint that could not do all */
@@ -206,6 +207,8 @@ typedef enum ae__kind {
   AE__TRIM,  /* from here: alone, behind all others */
   AE__COPY,
   AE__INSPECT,
+  AE__DELETE,
+  AE__COMPACT,
   AE__READ_PAGE,
   AE__SCAN_PAGE,
   AE__LOOKUP,
@@ -302,6 +305,8 @@ static inline ae__sqlite *ae__sqlite_of(ae_store *store) {
 void ae__push(ae__sqlite *store, ae__request *request);
 /* The answer's request; the hold is given back. */
 ae__request *ae__answered(ae_task *task);
+/* An ae_write's answer: `run` of its request. */
+void ae__on_write(ae_task *task);
 
 /* -- sqlite_cursor -- */
 ae_status ae__sqlite_read(ae_store *store, ae_read *read, ae_error *err);
@@ -360,6 +365,12 @@ ae_status ae__sqlite_inspect(ae_store *store, ae_inspect *inspect,
                              ae_error *err);
 void ae__inspect(ae__db *db, ae__request *request);
 
+/* -- sqlite_delete -- */
+ae_status ae__sqlite_delete(ae_store *store, ae_delete *delete, ae_error *err);
+ae_status ae__sqlite_compact(ae_store *store, ae_write *write, ae_error *err);
+void ae__delete(ae__db *db, ae__request *request);
+void ae__compact(ae__db *db, ae__request *request);
+
 /* -- sqlite_place -- */
 ae_status ae__sqlite_place_take(const char *path, bool over, ae_place **out,
                                 ae_error *err);
@@ -377,9 +388,9 @@ int ae__sql_done(sqlite3_stmt *statement);
 int ae__sql_run(ae__db *db, ae__statement statement);
 /* SQLite's code as a status, with `cause` and what to do. */
 ae_status ae__sql_error(ae__db *db, int code, const char *doing, ae_error *err);
-/* SQLITE_OK, or SQLITE_READONLY_DBMOVED where the file that is open is not the
- * one that stands at its path: what is stored in it is lost with the process.
- */
+/* Before a write: SQLITE_OK, or SQLITE_READONLY_DBMOVED where the file that is
+ * open is not the one that stands at its path (what is stored in it is lost
+ * with the process), or an error where what is known of it is `lost`. */
 int ae__sql_moved(ae__db *db);
 /* SQLITE_OK, or what an armed fault of that name means. */
 int ae__sql_fault(const char *name);
@@ -418,6 +429,9 @@ void ae__spaces_clear(ae__db *db);
 /* -- sqlite_index -- */
 /* State, namespaces and tail, at open and when a reader sees a new index. */
 int ae__index_load(ae__db *db);
+/* The writer, after it changed the index by other means than its steps, with
+ * nothing in the tail. Where that fails, it writes no more. */
+int ae__index_again(ae__db *db);
 /* A reader: takes in what the writer stored since. In a read transaction. */
 int ae__index_follow(ae__db *db);
 void ae__tail_touch(ae__db *db, ae__head *head);

@@ -459,6 +459,13 @@ int ae__index_load(ae__db *db) {
   return in_read(db, reload);
 }
 
+int ae__index_again(ae__db *db) {
+  int code = ae__sql_fault("sqlite.again");
+  if (code == SQLITE_OK) code = ae__index_load(db);
+  db->lost = code != SQLITE_OK;
+  return code;
+}
+
 int ae__index_follow(ae__db *db) {
   uint64_t watermark, generation;
   int code = state_get(db, &watermark, &generation);

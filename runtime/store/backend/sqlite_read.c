@@ -130,14 +130,26 @@ static void page_finish(ae__db *db, ae__sql_page *page, int code) {
 
 /* -- scans -- */
 
+/* The position of the last commit of all: db->position may be of one that was
+ * deleted. */
+static uint64_t last_position(const ae__db *db) {
+  uint64_t last = 0;
+  const ae__sql_space *space;
+  for (size_t at = 0; (space = ae_map_next(&db->spaces, &at));)
+    if (space->now.position > last) last = space->now.position;
+  return last;
+}
+
 void ae__scan_page(ae__db *db, ae__cursor *cursor) {
   ae__sql_page *page = &cursor->pages[cursor->at];
   ae__sql_space *space = NULL;
-  uint64_t stored = db->position; /* a commit that is never trimmed */
+  uint64_t stored; /* a commit that is never trimmed */
   page_begin(page);
   if (cursor->key.len > 0) {
     space = ae__space_get(db, (ae_str){cursor->key.bytes, cursor->key.len});
     stored = space ? space->now.position : 0;
+  } else {
+    stored = last_position(db);
   }
   uint64_t until = cursor->to < stored ? cursor->to : stored;
   if (cursor->after >= until) {

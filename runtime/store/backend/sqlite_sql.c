@@ -144,6 +144,7 @@ void ae__sql_unprepare(ae__db *db) {
 
 int ae__sql_moved(ae__db *db) {
   int moved = 0;
+  if (db->lost) return SQLITE_IOERR;
   int code =
       sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
   return code == SQLITE_OK && moved ? SQLITE_READONLY_DBMOVED : code;

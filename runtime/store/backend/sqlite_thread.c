@@ -121,6 +121,12 @@ static void alone_run(ae__db *db, ae__request *request) {
     case AE__COPY:
       ae__copy_slice(db, request);
       break;
+    case AE__DELETE:
+      ae__delete(db, request);
+      break;
+    case AE__COMPACT:
+      ae__compact(db, request);
+      break;
     default:
       AE_ASSERT_CMP(request->kind, ==, AE__INSPECT);
       ae__inspect(db, request);

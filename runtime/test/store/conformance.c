@@ -32,7 +32,8 @@ int conformance_run(const struct fixture *fixture) {
                run("read", conformance_read, conformance_read_count) +
                run("close", conformance_close, conformance_close_count) +
                run("keep", conformance_keep, conformance_keep_count) +
-               run("apart", conformance_apart, conformance_apart_count);
+               run("apart", conformance_apart, conformance_apart_count) +
+               run("care", conformance_care, conformance_care_count);
   if (fixture->durable)
     failed += run("durable", conformance_durable, conformance_durable_count);
   if (ae_log_errors() > 0) {

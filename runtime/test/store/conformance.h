@@ -18,6 +18,8 @@ extern const struct CMUnitTest conformance_keep[];
 extern const size_t conformance_keep_count;
 extern const struct CMUnitTest conformance_apart[];
 extern const size_t conformance_apart_count;
+extern const struct CMUnitTest conformance_care[];
+extern const size_t conformance_care_count;
 /* Only of a backend whose commits outlive the process. */
 extern const struct CMUnitTest conformance_durable[];
 extern const size_t conformance_durable_count;

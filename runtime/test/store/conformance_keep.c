@@ -349,12 +349,26 @@ static void model_check(struct world *world, const struct model *model) {
   kept_clear(&list);
 }
 
+/* A namespace is deleted: its actors begin anew. */
+static void forget(struct world *world, struct model *model, int odd) {
+  ae_delete was;
+  uint64_t commits = 0;
+  for (int a = odd; a < MODEL_ACTORS; a += 2) {
+    commits += model->commits[a];
+    model->version[a] = model->commits[a] = 0;
+    memset(model->id[a], 0, sizeof model->id[a]);
+  }
+  assert_int_equal(delete_of(world, odd ? "bank" : "shop", &was), AE_OK);
+  assert_int_equal(was.commits, commits);
+}
+
 static void a_random_walk(void **state) {
   struct world *world = *state;
   struct model model = {0};
   uint64_t seed = 20231114;
   char name[64], id[16];
   for (int step = 1; step <= 3000; step++) {
+    if (draw(&seed) % 250 == 0) forget(world, &model, draw(&seed) % 2);
     int a = (int)(draw(&seed) % MODEL_ACTORS);
     int i = draw(&seed) % 3 ? -1 : (int)(draw(&seed) % MODEL_IDS);
     uint32_t events = (uint32_t)(draw(&seed) % 4);

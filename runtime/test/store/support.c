@@ -469,6 +469,25 @@ ae_status trim_of(struct world *world, const char *ns, int64_t before,
   return asked.status;
 }
 
+ae_status delete_of(struct world *world, const char *ns, ae_delete *was) {
+  struct asked asked = {0};
+  ae_delete delete = {.write = {.cb = on_write, .data = &asked},
+                      .ns = ae_str_of(ns)};
+  assert_int_equal(ae_store_delete(world->store, &delete, NULL), AE_OK);
+  assert_false(asked.done);
+  world_until(world, &asked.done);
+  if (was) *was = delete;
+  return asked.status;
+}
+
+ae_status compact_of(struct world *world) {
+  struct asked asked = {0};
+  ae_write write = {.cb = on_write, .data = &asked};
+  assert_int_equal(ae_store_compact(world->store, &write, NULL), AE_OK);
+  world_until(world, &asked.done);
+  return asked.status;
+}
+
 void fact_of(const ae_error *err, const char *key, char *out, size_t size) {
   ae_unpack at = ae_unpack_of(ae_buf_view(&err->facts));
   snprintf(out, size, "-");

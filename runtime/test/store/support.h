@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
+#include "store/keep.h"
 #include "store/replay.h"
-#include "store/store.h"
 
 /* Which backend the suite is run on. */
 struct fixture {
@@ -126,6 +126,10 @@ ae_status probe_of(struct world *world);
 
 ae_status trim_of(struct world *world, const char *ns, int64_t before,
                   uint64_t bytes, uint64_t *trimmed, uint64_t *left);
+
+/* What there was, in `was`, which may be NULL. */
+ae_status delete_of(struct world *world, const char *ns, ae_delete *was);
+ae_status compact_of(struct world *world);
 
 /* The value of a fact of an error, as text. */
 void fact_of(const ae_error *err, const char *key, char *out, size_t size);

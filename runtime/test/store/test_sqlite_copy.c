@@ -335,6 +335,44 @@ static void a_look_at_the_file(void **state) {
   assert_true(strlen(i.problem) > 10);
 }
 
+/* -- room given back -- */
+
+static void compacting_gives_room_back(void **state) {
+  struct world *world = *state;
+  fill(world);
+  world_reopen(world);
+  struct world reader = {.fixture = world->fixture};
+  assert_int_equal(ae_loop_init(&reader.loop, NULL), AE_OK);
+  snprintf(reader.url, sizeof reader.url, "%s", world->url);
+  world_open(&reader, AE_STORE_READ);
+  assert_int_equal(stats_of(&reader, "shop").commits, 9);
+  assert_int_equal(delete_of(world, "shop", NULL), AE_OK);
+  assert_int_equal(stats_of(&reader, "shop").commits, 0);
+  assert_int_equal(lookup_of(&reader, "shop/cart/x", NULL, NULL, NULL), 0);
+  struct inspecting before = inspect(world, false);
+  assert_true(before.inspect.free_bytes > 8 << 20);
+  assert_int_equal(compact_of(world), AE_OK);
+  struct inspecting after = inspect(world, true);
+  assert_string_equal(after.problem, "");
+  assert_int_equal(after.inspect.free_bytes, 0);
+  assert_true(after.inspect.file_bytes + (8 << 20) < before.inspect.file_bytes);
+  assert_int_equal(stats_of(&reader, "bank").commits, 10000);
+  assert_int_equal(lookup_of(&reader, "bank/account/a-7", NULL, NULL, NULL),
+                   500);
+  world_close(&reader);
+  ae_loop_clear(&reader.loop);
+  struct stat about;
+  world_reopen(world);
+  assert_int_equal(stat(sqlite_path(world), &about), 0);
+  assert_int_equal(about.st_size, after.inspect.file_bytes);
+  /* What was deleted is not in the file any more. */
+  ae_buf command = {0};
+  ae_buf_printf(&command, "! grep -q xxxxxxxxxxxxxxxxxxxxxxxxxx '%s'",
+                sqlite_path(world));
+  assert_int_equal(system(ae_buf_cstr(&command)), 0);
+  ae_buf_clear(&command);
+}
+
 /* -- places -- */
 
 struct seat {
@@ -532,6 +570,7 @@ int main(void) {
       TEST(a_store_is_closed_meanwhile),
       TEST(each_step_of_a_copy_fails),
       TEST(a_look_at_the_file),
+      TEST(compacting_gives_room_back),
       TEST(a_place_is_filled),
       TEST(a_place_is_held),
       TEST(a_log_goes_with_its_file),

@@ -287,6 +287,55 @@ static void each_step_of_a_trim_fails(void **state) {
   assert_true(gone > 0);
 }
 
+/* All of it or nothing. */
+static void each_step_of_a_delete_fails(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  static const char *const steps[] = {"sqlite.index", "sqlite.begin",
+                                      "sqlite.delete", "sqlite.commit"};
+  append_many(world, "shop/cart/a", 0, 20);
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    for (unsigned nth = 1; nth < 20; nth++) {
+      append_many(world, "bank/account/a", 0, 300);
+      snapshot_save(world, "bank/account/a", 100, 1, "s", false);
+      ae_fault_arm(steps[i], nth, nth % 2 ? EIO : ENOSPC);
+      ae_status status = delete_of(world, "bank", NULL);
+      ae_fault_reset();
+      uint64_t left = status == AE_OK ? 0 : 300;
+      assert_int_equal(stats_of(world, "bank").commits, left);
+      read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+      assert_int_equal(list.events, left);
+      if (nth % 3 == 0) world_reopen(world);
+      assert_int_equal(stats_of(world, "bank").snapshots, left ? 1 : 0);
+      scan_all(world, NULL, 0, UINT64_MAX, &list);
+      assert_int_equal(list.count, 20 + left);
+      if (left == 0) break;
+      assert_int_equal(delete_of(world, "bank", NULL), AE_OK);
+    }
+  }
+  kept_clear(&list);
+}
+
+/* What it left in memory may not be so: nothing more is written. */
+static void a_delete_that_cannot_look_again(void **state) {
+  struct world *world = *state;
+  append_many(world, "bank/account/a", 0, 30);
+  append_many(world, "shop/cart/a", 0, 20);
+  ae_fault_arm("sqlite.again", 1, EIO);
+  assert_int_equal(delete_of(world, "bank", NULL), AE_STORE_UNAVAILABLE);
+  ae_fault_reset();
+  assert_int_equal(append_try(world, "shop/cart/a", 20, 1, NULL),
+                   AE_STORE_UNAVAILABLE);
+  world_reopen(world);
+  assert_int_equal(stats_of(world, NULL).commits, 20);
+  append_ok(world, "shop/cart/a", 20, 1, NULL);
+  ae_fault_arm("sqlite.compact", 1, ENOSPC);
+  assert_int_equal(compact_of(world), AE_STORE_FULL);
+  ae_fault_reset();
+  assert_int_equal(compact_of(world), AE_OK);
+  append_ok(world, "shop/cart/a", 21, 1, NULL);
+}
+
 static void a_failing_read_says_so(void **state) {
   struct world *world = *state;
   struct kept_list list = {0};
@@ -378,6 +427,8 @@ int main(void) {
       TEST(each_step_of_the_index_fails),
       TEST(each_step_of_other_writes_fails),
       TEST(each_step_of_a_trim_fails),
+      TEST(each_step_of_a_delete_fails),
+      TEST(a_delete_that_cannot_look_again),
       TEST(a_failing_read_says_so),
       TEST(checkpoints_fail),
       TEST(health_follows_the_writes),

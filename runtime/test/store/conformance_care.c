@@ -1,0 +1,184 @@
+/* Conformance: what operators ask of a store. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "store/conformance.h"
+
+/* -- delete -- */
+
+static const char *const confusing[] = {"a", "a.b", "a_b", "A", "ab", "a-b"};
+enum { CONFUSING = sizeof confusing / sizeof *confusing };
+
+static void fill(struct world *world, const char *ns) {
+  char name[64];
+  snprintf(name, sizeof name, "%s/account/x", ns);
+  append_ok(world, name, 0, 2, "c-1");
+  append_many(world, name, 2, 300);
+  snapshot_save(world, name, 200, 1, ns, true);
+  snapshot_save(world, name, 300, 1, ns, false);
+  snprintf(name, sizeof name, "%s/account/\xc3\xa9/y z", ns);
+  append_ok(world, name, 0, 1, NULL);
+  ae_row row = {.key = AE_STR("k"), .value = ae_str_of(ns)};
+  rows_put(world, ns, "p", &row, 1, 0, 9);
+}
+
+static void check(struct world *world, const char *ns, bool there) {
+  struct kept_list list = {0};
+  char name[64], text[64];
+  uint64_t position, checkpoint;
+  ae_stats stats = stats_of(world, ns);
+  assert_int_equal(stats.commits, there ? 302 : 0);
+  assert_int_equal(stats.events, there ? 303 : 0);
+  assert_int_equal(stats.actors, there ? 2 : 0);
+  assert_int_equal(stats.snapshots, there ? 2 : 0);
+  assert_int_equal(stats.bytes > 0, there);
+  assert_int_equal(stats.position > 0, there);
+  snprintf(name, sizeof name, "%s/account/x", ns);
+  assert_int_equal(lookup_of(world, name, "c-1", &position, NULL),
+                   there ? 302 : 0);
+  assert_int_equal(position > 0, there);
+  read_all(world, name, 1, UINT64_MAX, &list);
+  assert_int_equal(list.status, AE_OK);
+  assert_int_equal(list.events, there ? 302 : 0);
+  assert_int_equal(list.latest, there ? 302 : 0);
+  scan_all(world, ns, 0, UINT64_MAX, &list);
+  assert_int_equal(list.status, AE_OK);
+  assert_int_equal(list.count, there ? 302 : 0);
+  assert_int_equal(snapshot_load(world, name, UINT64_MAX, 1, text, NULL),
+                   there ? 300 : 0);
+  ae_rows_read how = {.ns = ae_str_of(ns), .projection = AE_STR("p")};
+  rows_get(world, &how, text, sizeof text, &checkpoint);
+  assert_int_equal(checkpoint, there ? 9 : 0);
+  assert_int_equal(strlen(text) > 0, there);
+  kept_clear(&list);
+}
+
+static void a_namespace_is_deleted(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  for (int i = 0; i < CONFUSING; i++) fill(world, confusing[i]);
+  uint64_t last = stats_of(world, NULL).position;
+  /* The last of them holds the last commit of all. */
+  for (int gone = CONFUSING - 1; gone >= 0; gone--) {
+    ae_delete was;
+    assert_int_equal(delete_of(world, confusing[gone], &was), AE_OK);
+    assert_int_equal(was.commits, 302);
+    assert_int_equal(was.events, 303);
+    assert_int_equal(was.actors, 2);
+    for (int round = 0; round < 2; round++) {
+      for (int i = 0; i < CONFUSING; i++) check(world, confusing[i], i < gone);
+      scan_all(world, NULL, 0, UINT64_MAX, &list);
+      assert_int_equal(list.status, AE_OK);
+      assert_true(list.end);
+      assert_int_equal(list.count, 302 * (size_t)gone);
+      if (!world->fixture->durable) break;
+      world_reopen(world);
+    }
+  }
+  /* Twice in a row, and one that never was. */
+  assert_int_equal(delete_of(world, "a", NULL), AE_OK);
+  assert_int_equal(delete_of(world, "never", NULL), AE_OK);
+  /* It begins anew, with the same ids; positions still rise. */
+  assert_true(append_ok(world, "a/account/x", 0, 2, "c-1") > last);
+  assert_int_equal(stats_of(world, "a").actors, 1);
+  assert_int_equal(append_try(world, "a/account/x", 2, 1, "c-1"), AE_DUPLICATE);
+  append_many(world, "a/account/x", 2, 300);
+  read_all(world, "a/account/x", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 302);
+  kept_clear(&list);
+}
+
+static void what_is_asked_before_a_delete_is_done_before(void **state) {
+  struct world *world = *state;
+  struct outcome outcomes[3];
+  ae_delete was;
+  ae_store_cork(world->store);
+  for (uint64_t i = 0; i < 3; i++)
+    append_start(world, &outcomes[i], "bank/account/a", i, 1, NULL, 0);
+  assert_int_equal(delete_of(world, "bank", &was), AE_OK);
+  ae_store_uncork(world->store);
+  assert_int_equal(was.commits, 3);
+  for (int i = 0; i < 3; i++) {
+    world_until(world, &outcomes[i].done);
+    assert_int_equal(outcomes[i].append.status, AE_OK);
+    outcome_clear(&outcomes[i]);
+  }
+  assert_int_equal(stats_of(world, "bank").commits, 0);
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+}
+
+struct follower {
+  ae_scan scan;
+  size_t seen;
+  bool end;
+};
+
+static void on_follow(ae_scan *scan, ae_status status, const ae_page *page,
+                      const ae_error *err) {
+  struct follower *follower = scan->data;
+  (void)err;
+  assert_int_equal(status, AE_OK);
+  follower->seen += page->count;
+  follower->end = page->end;
+  ae_scan_more(scan);
+}
+
+static void a_live_scan_goes_on_after_a_delete(void **state) {
+  struct world *world = *state;
+  struct follower all = {.scan = {.until = UINT64_MAX, .live = true}};
+  struct follower bank = all;
+  all.scan.cb = bank.scan.cb = on_follow;
+  all.scan.data = &all;
+  bank.scan.data = &bank;
+  bank.scan.ns = AE_STR("bank");
+  append_many(world, "bank/account/a", 0, 100);
+  append_many(world, "shop/cart/a", 0, 10);
+  assert_int_equal(ae_store_scan(world->store, &all.scan, NULL), AE_OK);
+  assert_int_equal(ae_store_scan(world->store, &bank.scan, NULL), AE_OK);
+  world_until(world, &all.end);
+  world_until(world, &bank.end);
+  assert_int_equal(delete_of(world, "bank", NULL), AE_OK);
+  append_many(world, "bank/account/a", 0, 7);
+  all.end = bank.end = false;
+  while (all.seen < 117) world_until(world, &all.end), all.end = false;
+  while (bank.seen < 107) world_until(world, &bank.end), bank.end = false;
+  assert_int_equal(all.seen, 117);
+  assert_int_equal(bank.seen, 107);
+  ae_scan_end(&all.scan);
+  ae_scan_end(&bank.scan);
+}
+
+static void compacting_changes_nothing(void **state) {
+  struct world *world = *state;
+  struct kept_list before = {0}, after = {0};
+  fill(world, "a");
+  fill(world, "b");
+  fill(world, "c");
+  assert_int_equal(delete_of(world, "b", NULL), AE_OK);
+  scan_all(world, NULL, 0, UINT64_MAX, &before);
+  assert_int_equal(compact_of(world), AE_OK);
+  for (int round = 0; round < 2; round++) {
+    check(world, "a", true);
+    check(world, "b", false);
+    check(world, "c", true);
+    scan_all(world, NULL, 0, UINT64_MAX, &after);
+    assert_int_equal(after.count, before.count);
+    for (size_t i = 0; i < after.count; i++)
+      assert_int_equal(after.at[i].position, before.at[i].position);
+    if (!world->fixture->durable) break;
+    world_reopen(world);
+  }
+  append_ok(world, "a/account/x", 302, 1, NULL);
+  append_ok(world, "b/account/x", 0, 1, NULL);
+  kept_clear(&before);
+  kept_clear(&after);
+}
+
+const struct CMUnitTest conformance_care[] = {
+    CONFORMS(a_namespace_is_deleted),
+    CONFORMS(what_is_asked_before_a_delete_is_done_before),
+    CONFORMS(a_live_scan_goes_on_after_a_delete),
+    CONFORMS(compacting_changes_nothing),
+};
+const size_t conformance_care_count =
+    sizeof conformance_care / sizeof *conformance_care;
