@@ -4,7 +4,7 @@ local program = require("spec.support.program")
 
 local subcommands = {
   "new", "test", "check", "replay", "exec", "state", "events", "backup",
-  "restore", "config", "token", "doctor", "bench", "help", "version",
+  "restore", "delete", "config", "token", "doctor", "bench", "help", "version",
 }
 
 local folder

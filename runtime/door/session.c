@@ -20,19 +20,23 @@ int ae__session_open(ae__session *session, const ae__args *args,
     ae_config_clear(&session->config);
     return ae__complain(args, err);
   }
+  bool writes = purpose >= AE__RUN_COMMANDS;
   const ae_node_options options = {
       .config = &session->config,
-      .modules = purpose != AE__READ_EVENTS,
+      .modules = purpose == AE__READ_ACTORS || purpose == AE__RUN_COMMANDS,
       .store = true,
-      .mode = purpose == AE__RUN_COMMANDS ? AE_STORE_WRITE : AE_STORE_READ,
+      .mode = writes ? AE_STORE_WRITE : AE_STORE_READ,
   };
-  status = ae_node_open(&session->loop, &options, &session->node, err);
+  if (purpose == AE__CHANGE_STORE)
+    status = ae_config_has_store(&session->config, err);
+  if (status == AE_OK)
+    status = ae_node_open(&session->loop, &options, &session->node, err);
   if (status != AE_OK) {
     int exit = ae__complain(args, err);
     ae__session_clear(session);
     return exit;
   }
-  if (purpose != AE__RUN_COMMANDS) say_own_store(session);
+  if (!writes) say_own_store(session);
   return 0;
 }
 

@@ -73,6 +73,7 @@ int ae__bench_run(const ae__args *args);
 int ae__check_run(const ae__args *args);
 int ae__config_run(const ae__args *args);
 int ae__dev_run(const ae__args *args);
+int ae__delete_run(const ae__args *args);
 int ae__doctor_run(const ae__args *args);
 int ae__events_run(const ae__args *args);
 int ae__exec_run(const ae__args *args);

@@ -203,6 +203,28 @@ const ae__subcommand ae__subcommands[] = {
      .least = 1,
      .most = 1,
      .run = ae__restore_run},
+    {.name = "delete",
+     .group = DATA,
+     .summary = "delete all of one namespace from the store",
+     .usage = "NAMESPACE",
+     .flags = {FLAG_APP,
+               {"yes", 0, NULL, "do not ask for the name again"},
+               {"keep-room", 0, NULL, "leave the room free in the file"},
+               FLAG_STORE,
+               FLAG_JSON("what was deleted, as JSON")},
+     .details =
+         "Its events, command ids, snapshots and rows, all or nothing: what "
+         "interrupts it leaves\n"
+         "the namespace as it was. Other namespaces are untouched. Then what "
+         "remains is written\n"
+         "anew, so that the file gives the room back and holds nothing of the "
+         "namespace. Refused\n"
+         "while a process writes the store; its pid is said. Backups made "
+         "before still hold it.",
+     .example = "aether delete bank --yes",
+     .least = 1,
+     .most = 1,
+     .run = ae__delete_run},
     {.name = "config",
      .group = CARE,
      .summary = "show each setting and where it came from",

@@ -45,6 +45,18 @@ const char *ae_store_file(const char *url) {
   return strncmp(url, "sqlite:", 7) == 0 ? url + 7 : NULL;
 }
 
+ae_status ae_config_has_store(const ae_config *config, ae_error *err) {
+  const char *file = ae_store_file(config->store);
+  struct stat info;
+  if (!file || stat(file, &info) == 0 || errno != ENOENT) return AE_OK;
+  ae_error_set(err, AE_STORE_UNAVAILABLE,
+               "there is no store at %s yet; `aether exec` makes it with "
+               "the first commands",
+               file);
+  ae_error_cstr(err, "cause", "no such file");
+  return AE_STORE_UNAVAILABLE;
+}
+
 void ae_config_make_folders(const ae_config *config) {
   const char *file = ae_store_file(config->store);
   if (!file || config->store_source >= AE_SETTING_VARIABLE) return;

@@ -104,6 +104,8 @@ void ae_config_strays(void (*cb)(void *data, const char *name,
 
 /* The file of a "sqlite:FILE" URL, NULL for others. */
 const char *ae_store_file(const char *url);
+/* AE_STORE_UNAVAILABLE where the store's file is not there yet. */
+ae_status ae_config_has_store(const ae_config *config, ae_error *err);
 /* Makes the folders of the app's own store; one that a flag or a variable names
  * must be there. What is wrong, the store will say. */
 void ae_config_make_folders(const ae_config *config);

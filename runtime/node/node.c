@@ -1,5 +1,3 @@
-#include <errno.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -60,17 +58,11 @@ ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
       .jetstream = {.wire = ae_nats_login(config),
                     .replicas = config->replicas},
   };
-  const char *file = ae_store_file(config->store);
-  struct stat info;
   if (store.mode == AE_STORE_WRITE) {
     ae_config_make_folders(config);
-  } else if (file && stat(file, &info) != 0 && errno == ENOENT) {
-    ae_error_set(err, AE_STORE_UNAVAILABLE,
-                 "there is no store at %s yet; `aether exec` makes it with "
-                 "the first commands",
-                 file);
-    ae_error_cstr(err, "cause", "no such file");
-    return AE_STORE_UNAVAILABLE;
+  } else {
+    ae_status status = ae_config_has_store(config, err);
+    if (status != AE_OK) return status;
   }
   /* What a node with a name follows stays with it; else it goes again. */
   ae_buf folder = {0};
