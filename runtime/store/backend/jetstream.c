@@ -265,6 +265,27 @@ static ae_status js_inspect(ae_store *store, ae_inspect *inspect,
   return AE_OK;
 }
 
+/* The server's files are its own to put in order: nothing is done. */
+static void compact_run(ae_task *task) {
+  ae_write *write = AE_CONTAINER(task, ae_write, task);
+  ae__js *js = write->impl;
+  write->impl = NULL;
+  ae_loop_release(js->store.loop);
+  write->cb(write, AE_OK, NULL);
+  js->ops--;
+  ae__js_close_look(js);
+}
+
+static ae_status js_compact(ae_store *store, ae_write *write, ae_error *err) {
+  (void)err;
+  write->impl = ae__js_of(store);
+  write->task.run = compact_run;
+  ae__js_of(store)->ops++;
+  ae_loop_hold(store->loop);
+  ae_loop_defer(store->loop, &write->task);
+  return AE_OK;
+}
+
 /* -- opening -- */
 
 static void on_changed(void *data, const ae_wire_info *info) {
@@ -473,4 +494,6 @@ const ae_backend ae__jetstream_backend = {
     .probe = js_probe,
     .copy = js_copy,
     .inspect = js_inspect,
+    .drop = ae__js_delete,
+    .compact = js_compact,
 };

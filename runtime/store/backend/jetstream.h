@@ -220,6 +220,9 @@ ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err);
 void ae__js_import_start(ae__js_space *space);
 void ae__js_import_stop(ae__js_space *space);
 
+/* -- jetstream_delete.c -- */
+ae_status ae__js_delete(ae_store *store, ae_delete *delete, ae_error *err);
+
 /* -- jetstream_append.c -- */
 ae_status ae__js_append(ae_store *store, ae_append *append, ae_error *err);
 void ae__js_heads_pump(ae__js_space *space);

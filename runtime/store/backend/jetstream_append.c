@@ -562,6 +562,7 @@ static void pump(ae__js_head *head) {
   }
   bool new_actor = !head->known && append->expected_version == 0;
   bool stale = head->known && head->version != append->expected_version;
+  if (new_actor) head->version = head->sequence = 0;
   if (stale && head->fresh) {
     conflict(head);
   } else if (stale || (!head->known && !new_actor)) {
@@ -573,7 +574,6 @@ static void pump(ae__js_head *head) {
   } else if (append->id_count > 0 && !append->looked_up && !head->cleared) {
     ids_check(head);
   } else {
-    if (new_actor) head->version = head->sequence = 0;
     fly(head);
   }
 }

@@ -78,8 +78,10 @@ static void a_namespace_is_deleted(void **state) {
   /* Twice in a row, and one that never was. */
   assert_int_equal(delete_of(world, "a", NULL), AE_OK);
   assert_int_equal(delete_of(world, "never", NULL), AE_OK);
-  /* It begins anew, with the same ids; positions still rise. */
-  assert_true(append_ok(world, "a/account/x", 0, 2, "c-1") > last);
+  /* It begins anew, with the same ids; positions still rise, unless they are
+   * of a stream that is another one now. */
+  uint64_t next = append_ok(world, "a/account/x", 0, 2, "c-1");
+  if (!world->fixture->shared) assert_true(next > last);
   assert_int_equal(stats_of(world, "a").actors, 1);
   assert_int_equal(append_try(world, "a/account/x", 2, 1, "c-1"), AE_DUPLICATE);
   append_many(world, "a/account/x", 2, 300);
@@ -92,6 +94,7 @@ static void what_is_asked_before_a_delete_is_done_before(void **state) {
   struct world *world = *state;
   struct outcome outcomes[3];
   ae_delete was;
+  if (world->fixture->shared) return; /* others may append at any moment */
   ae_store_cork(world->store);
   for (uint64_t i = 0; i < 3; i++)
     append_start(world, &outcomes[i], "bank/account/a", i, 1, NULL, 0);
@@ -127,6 +130,7 @@ static void a_live_scan_goes_on_after_a_delete(void **state) {
   struct world *world = *state;
   struct follower all = {.scan = {.until = UINT64_MAX, .live = true}};
   struct follower bank = all;
+  if (world->fixture->shared) return; /* its file goes with the stream */
   all.scan.cb = bank.scan.cb = on_follow;
   all.scan.data = &all;
   bank.scan.data = &bank;

@@ -384,7 +384,9 @@ static void a_random_walk(void **state) {
     ae_status want = expected != model.version[a]   ? AE_VERSION_CONFLICT
                      : i >= 0 && model.id[a][i] > 0 ? AE_DUPLICATE
                                                     : AE_OK;
-    assert_int_equal(outcome.append.status, want);
+    if (outcome.append.status != want)
+      fail_msg("%s at %llu: %s", name, (unsigned long long)expected,
+               ae_error_text(&outcome.error));
     if (want == AE_OK) {
       model.version[a] += events;
       model.commits[a]++;
