@@ -1,6 +1,7 @@
 --- Quotas of a namespace, through the built program. A rate of next to nothing
 -- is a bucket with one token that never fills again.
 local counter = require("spec.support.counter")
+local http = require("spec.support.http")
 local json = require("dkjson")
 local program = require("spec.support.program")
 
@@ -136,6 +137,43 @@ describe("a namespace's quota #node", function()
     local last = outcomes[10].error
     assert.same({ "overloaded", "live_actors", 2 },
       { last.code, last.queue, last.limit })
+  end)
+
+  it("is 429 over HTTP with Retry-After, and slows no other namespace", function()
+    app("{ commands_per_s = 0.001, live_actors = 3 }")
+    local node = http.start(folder)
+    assert.equal(200, node:send("a/counter/x/add", '{"n":1}').status)
+    local answer = node:send("a/counter/x/add", '{"n":1}')
+    assert.equal(429, answer.status)
+    assert.equal("overloaded", answer.json.code)
+    assert.equal("commands_per_s", answer.json.queue)
+    local seconds = tonumber(answer.headers["retry-after"])
+    assert(seconds >= 900 and seconds <= 1000, seconds)
+    -- A flood of the one between the commands of the other.
+    local lines, sent = {}, 0
+    for index = 1, 2000 do
+      lines[index] = command("a/counter/" .. index)
+      if index % 10 == 0 then
+        sent = sent + 1
+        lines[index] = command("a.b/counter/x")
+      end
+    end
+    local outcomes = node:run(table.concat(lines, "\n") .. "\n").documents
+    local version = 0
+    for index, outcome in ipairs(outcomes) do
+      if index % 10 == 0 then
+        version = version + 1
+        assert.same({ "accepted", version }, { outcome.status, outcome.version })
+      else
+        assert.equal("overloaded", outcome.error.code)
+      end
+    end
+    assert.equal(sent, version)
+    assert.equal(200, node:send("a.b/counter/x/add", '{"n":1}').status)
+    -- Reading goes on.
+    local state = node:request("/v1/a/counter/x").json
+    assert.same({ 1, 1 }, { state.version, state.state.count })
+    node:stop()
   end)
 
   it("is shown with the settings, and checked", function()
