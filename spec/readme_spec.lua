@@ -1,13 +1,12 @@
--- The README's five minutes, run as they are written: commands, edits, and
--- what is shown of the output. `…` there stands for any text; alone on a line,
--- for any lines.
+-- The README's five minutes and its talk over HTTP, run as they are written:
+-- commands, edits, and what is shown of the output. `…` there stands for any
+-- text; alone on a line, for any lines.
+local http = require("spec.support.http")
 local program = require("spec.support.program")
 
-local SECTION = "## Five minutes"
-
--- The section's blocks in order: { kind, text, before }, where `before` is the
+-- A section's blocks in order: { kind, text, before }, where `before` is the
 -- paragraph above the block.
-local function blocks(readme)
+local function blocks(readme, section)
   local found, paragraph = {}, {}
   local inside, ended, block = false, false, nil
   for line in (readme .. "\n"):gmatch("([^\n]*)\n") do
@@ -19,7 +18,7 @@ local function blocks(readme)
         block.lines[#block.lines + 1] = line
       end
     elseif line:match("^## ") then
-      inside = line == SECTION
+      inside = line == section
     elseif inside and line:match("^```") then
       block = {
         kind = line:match("^```(%w*)"),
@@ -124,6 +123,7 @@ end
 
 describe("the README #node", function()
   local folder
+  local readme = program.read("README.md")
 
   before_each(function()
     folder = program.folder()
@@ -138,7 +138,7 @@ describe("the README #node", function()
     program.run({ "mkdir", bin, folder .. "/work" })
     program.run({ "ln", "-s", program.aether, bin .. "/aether" })
     local ran, edited, last_file = 0, 0, nil
-    for _, block in ipairs(blocks(program.read("README.md"))) do
+    for _, block in ipairs(blocks(readme, "## Five minutes")) do
       if block.kind == "console" then
         for _, step in ipairs(commands(block)) do
           local result = program.run({ "sh", "-c", step.command .. " 2>&1" }, {
@@ -160,8 +160,32 @@ describe("the README #node", function()
     assert(ran >= 8 and edited >= 3, ran .. " commands, " .. edited .. " edits")
   end)
 
+  it("talks over HTTP as written", function()
+    program.run_aether({ "new", "myapp" }, { cwd = folder })
+    local node, ran = nil, 0
+    for _, block in ipairs(blocks(readme, "## Talk to it over HTTP")) do
+      for _, step in ipairs(commands(block)) do
+        if step.command == "aether -C myapp run" then
+          node = http.start(folder .. "/myapp", { store = "memory" })
+          local printed = node.server:out():gsub(node.port, "7070")
+          check_output(step.command, step.output, printed)
+        else
+          local command, count =
+            step.command:gsub("127%.0%.0%.1:7070", "127.0.0.1:" .. node.port)
+          assert.equal(1, count, step.command)
+          local result = program.run({ "sh", "-c", command .. " 2>&1" }, {
+            cwd = folder,
+          })
+          check_output(step.command, step.output, (result.out:gsub("\r", "")))
+        end
+        ran = ran + 1
+      end
+    end
+    node:stop()
+    assert(ran >= 10, ran .. " commands")
+  end)
+
   it("names commands, folders and files that are there", function()
-    local readme = program.read("README.md")
     for path in readme:gmatch("`(%l+/[%w_/.-]+)`") do
       if
         not path:match("^myapp/")
