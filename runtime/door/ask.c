@@ -131,13 +131,23 @@ static void forget_long(ae_str *text, size_t most) {
 
 ae_status ae__ask_read(ae_str line, ae_buf *bytes, ae_command *command,
                        ae__asked *asked, ae_error *err) {
-  ae_str fields[KEY_COUNT] = {0};
   ae_buf_reset(bytes);
   memset(command, 0, sizeof *command);
   ae_status status = ae_json_read(line, bytes, err);
   if (status != AE_OK) return status;
-  status = split(ae_buf_view(bytes), fields, err);
+  return ae__ask_take(ae_buf_view(bytes), (ae_str){0}, command, asked, err);
+}
+
+ae_status ae__ask_take(ae_str bytes, ae_str actor, ae_command *command,
+                       ae__asked *asked, ae_error *err) {
+  ae_str fields[KEY_COUNT] = {0};
+  memset(command, 0, sizeof *command);
+  ae_status status = split(bytes, fields, err);
   text_of(fields[KEY_actor], &asked->actor);
+  if (actor.ptr && status == AE_OK && fields[KEY_actor].ptr &&
+      !(asked->actor.ptr && ae_str_eq(asked->actor, actor)))
+    status = wrong(err, KEY_actor, "the one that the subject names, or absent");
+  if (actor.ptr) asked->actor = actor;
   text_of(fields[KEY_command], &asked->command);
   text_of(fields[KEY_id], &asked->id);
   if (status == AE_OK) status = fill(fields, command, asked, err);

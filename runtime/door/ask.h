@@ -10,5 +10,10 @@
  * and what is wrong. */
 ae_status ae__ask_read(ae_str line, ae_buf *bytes, ae_command *command,
                        ae__asked *asked, ae_error *err);
+/* The same from one canonical msgpack value (base/pack.h), which outlives
+ * `command` and `asked`. `actor`: whom it is for, where that stands elsewhere;
+ * ptr NULL: it is in the value. */
+ae_status ae__ask_take(ae_str bytes, ae_str actor, ae_command *command,
+                       ae__asked *asked, ae_error *err);
 
 #endif

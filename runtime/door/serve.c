@@ -20,6 +20,8 @@ static void on_node_closed(void *data) {
 static void on_http_closed(void *data) {
   ae__serve *serve = data;
   serve->http = NULL;
+  ae__nats_close(serve->nats);
+  serve->nats = NULL;
   if (serve->options->stopped) serve->options->stopped(serve);
   ae_node_close(serve->node, on_node_closed, NULL);
   serve->node = NULL;
@@ -37,7 +39,7 @@ static void on_look(uv_timer_t *timer) {
   ae__serve *serve = timer->data;
   unsigned left = connections(serve);
   bool late = ae_clock_mono() - serve->drained >= serve->drain_ns;
-  if (left > 0 && !late) return;
+  if ((left > 0 || !ae__nats_is_idle(serve->nats)) && !late) return;
   if (left > 0) {
     char count[16];
     snprintf(count, sizeof count, "%u", left);
@@ -58,6 +60,7 @@ void ae__serve_stop(ae__serve *serve) {
   ae_node_drain(serve->node);
   if (serve->options->stopping) serve->options->stopping(serve);
   ae__http_drain(serve->http);
+  ae__nats_drain(serve->nats);
   serve->drained = ae_clock_mono();
   uv_timer_start(&serve->timer, on_look, 0, DRAIN_LOOK_MS);
 }
@@ -123,6 +126,7 @@ static ae_status open_node(ae__serve *serve, ae_error *err) {
   if (status != AE_OK) return status;
   const ae__http_options http = {.loop = &serve->loop, .node = serve->node};
   status = ae__http_open(&http, &serve->http, err);
+  if (status == AE_OK) status = ae__nats_open(serve->node, &serve->nats, err);
   if (status == AE_OK) status = ae_node_start(serve->node, err);
   return status;
 }
@@ -178,6 +182,7 @@ static void start(ae__serve *serve) {
 
 /* What was opened before something failed. */
 static void undo(ae__serve *serve) {
+  ae__nats_close(serve->nats);
   if (serve->http) ae__http_close(serve->http, on_node_closed, NULL);
   ae_loop_run(&serve->loop);
   if (serve->node) ae_node_close(serve->node, on_node_closed, NULL);

@@ -18,6 +18,7 @@
 
 #include "door/http/http.h"
 #include "door/interrupt.h"
+#include "door/nats.h"
 #include "door/notify.h"
 #include "door/subcommand.h"
 
@@ -42,6 +43,7 @@ struct ae__serve {
   ae_loop loop;
   ae_node *node;
   ae__http *http;
+  ae__nats *nats; /* NULL: the store is not on NATS */
   ae__interrupt interrupt;
   ae__notify notify;
   uv_signal_t hangup;

@@ -38,6 +38,9 @@ typedef struct ae_store_options {
  * no database, damaged, newer format, another writer (fact `pid`). */
 ae_status ae_store_open(ae_loop *loop, const ae_store_options *options,
                         ae_store **out, ae_error *err);
+/* The connection to nats-server that the store works over, for others to share;
+ * NULL: it has none. Gone with the store. */
+ae_wire *ae_store_wire(ae_store *store);
 /* Finishes what was accepted before, then `cb`, then the store is gone.
  * Reads in flight end with AE_CANCELED. Nothing may be called after it. */
 void ae_store_close(ae_store *store, void (*cb)(void *data), void *data);

@@ -89,9 +89,20 @@ fetch_validator() {
     --ignore-scripts "$openapi_validator" >"$scratch/tools.log" 2>&1 </dev/null
 }
 
+# A client of NATS in another language, and msgpack for it.
+nats_client=(nats@2.29.3 @msgpack/msgpack@3.1.2)
+fetch_nats_client() {
+  [ ! -d "$tools/node_modules/nats" ] || return 0
+  command -v npm >/dev/null || install_packages nodejs npm
+  say "tools: fetching ${nats_client[*]}"
+  npm install --prefix "$tools" --no-save --no-audit --no-fund \
+    --ignore-scripts "$openapi_validator" "${nats_client[@]}" \
+    >"$scratch/tools.log" 2>&1 </dev/null
+}
+
 fetch_tools() {
   local fetch
-  for fetch in fetch_promtool fetch_validator; do
+  for fetch in fetch_promtool fetch_validator fetch_nats_client; do
     "$fetch" || {
       tail -n 5 "$scratch/tools.log" >&2
       complain "$fetch failed; the specs that need it will too."

@@ -1,9 +1,11 @@
 /* The JetStream backend's doors: what is asked of the store, as ops that the
  * follower's SQLite answers; opening and closing. */
+#define _GNU_SOURCE /* F_OFD_SETLK */
 #include "store/backend/jetstream.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -322,6 +324,37 @@ static int make_folders(const char *path) {
   return failed;
 }
 
+/* A name is one node's: the folder is locked for as long as the store is open.
+ * The lock holds its pid. */
+static ae_status lock_folder(ae__js *js, ae_error *err) {
+  ae_buf path = {0};
+  ae_buf_printf(&path, "%s/lock", js->folder);
+  js->lock = open(ae_buf_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  ae_buf_clear(&path);
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  char pid[24] = "";
+  if (js->lock >= 0 && fcntl(js->lock, F_OFD_SETLK, &whole) == 0) {
+    int len = snprintf(pid, sizeof pid, "%d", (int)getpid());
+    if (ftruncate(js->lock, 0) == 0 &&
+        pwrite(js->lock, pid, (size_t)len, 0) == len)
+      return AE_OK;
+  } else if (js->lock >= 0 && (errno == EAGAIN || errno == EACCES)) {
+    ssize_t len = pread(js->lock, pid, sizeof pid - 1, 0);
+    pid[len > 0 ? len : 0] = 0;
+    ae_error_set(err, AE_STORE_UNAVAILABLE,
+                 "a node of this name runs already, as process %s (it has %s); "
+                 "each node needs a name of its own: --node NAME",
+                 pid, js->folder);
+    ae_error_cstr(err, "cause", "locked");
+    ae_error_uint(err, "pid", strtoull(pid, NULL, 10));
+    return AE_STORE_UNAVAILABLE;
+  }
+  ae_error_set(err, AE_STORE_UNAVAILABLE, "%s cannot be locked: %s", js->folder,
+               strerror(errno));
+  ae_error_cstr(err, "cause", strerror(errno));
+  return AE_STORE_UNAVAILABLE;
+}
+
 static ae_status make_folder(ae__js *js, const ae_store_options *options,
                              ae_error *err) {
   ae_buf path = {0};
@@ -338,7 +371,7 @@ static ae_status make_folder(ae__js *js, const ae_store_options *options,
   }
   js->folder = ae_strdup(ae_buf_cstr(&path));
   ae_buf_clear(&path);
-  if (!failed) return AE_OK;
+  if (!failed) return js->private ? AE_OK : lock_folder(js, err);
   js->private = false;
   ae_error_set(err, AE_STORE_UNAVAILABLE,
                "the folder %s for what this node follows: %s", js->folder,
@@ -369,6 +402,7 @@ static ae_status js_open(ae_loop *loop, const ae_store_options *options,
   js->store.backend = &ae__jetstream_backend;
   js->store.loop = loop;
   js->store.mode = options->mode;
+  js->lock = -1;
   js->replicas = options->jetstream.replicas ? options->jetstream.replicas : 1;
   ae_list_init(&js->ring);
   ae_list_init(&js->stranded);
@@ -381,6 +415,7 @@ static ae_status js_open(ae_loop *loop, const ae_store_options *options,
   if (status == AE_OK) status = ae_wire_open(loop, &wire, &js->wire, err);
   if (status != AE_OK) {
     if (js->private) remove_folder(js->folder);
+    if (js->lock >= 0) close(js->lock);
     ae_free(js->folder);
     ae_free(js);
     return status;
@@ -391,6 +426,11 @@ static ae_status js_open(ae_loop *loop, const ae_store_options *options,
   uv_unref((uv_handle_t *)&js->timer);
   *out = &js->store;
   return AE_OK;
+}
+
+ae_wire *ae_store_wire(ae_store *store) {
+  bool mine = store->backend == &ae__jetstream_backend;
+  return mine ? ae__js_of(store)->wire : NULL;
 }
 
 /* -- closing: appends are answered, reads are canceled, followers close -- */
@@ -404,6 +444,7 @@ static void wire_closed(void *data) {
     ae__js_space_free(space);
   ae_map_clear(&js->spaces);
   if (js->private) remove_folder(js->folder);
+  if (js->lock >= 0) close(js->lock);
   ae_free(js->folder);
   ae__store_clear(&js->store);
   ae_loop_release(js->store.loop);

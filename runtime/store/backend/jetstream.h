@@ -145,6 +145,7 @@ struct ae__js {
   ae_wire *wire;
   char *folder;      /* of the followers' files */
   bool private;      /* … which goes with this store */
+  int lock;          /* … which is this node's; -1: none */
   unsigned replicas; /* of streams that are made */
   ae_map spaces;     /* name → ae__js_space */
   ae_map heads;      /* key → ae__js_head */

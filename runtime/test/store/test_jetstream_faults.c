@@ -375,19 +375,22 @@ static void a_follower_is_made_anew(void **state) {
 }
 
 static void a_second_node_of_the_name_is_told(void **state) {
-  struct world *node = world_new(&named), *twin = world_new(&named);
-  struct outcome outcome;
+  struct world *node = world_new(&named);
   (void)state;
+  ae_error err = {0};
+  ae_store *twin;
+  ae_store_options options = {.url = server.url};
+  keep_follower(server.url, &options);
   append_ok(node, "bank/account/a", 0, 1, NULL);
-  append_start(twin, &outcome, "bank/account/b", 0, 1, NULL, 0);
-  world_until(twin, &outcome.done);
-  assert_int_equal(outcome.append.status, AE_STORE_UNAVAILABLE);
+  assert_int_equal(ae_store_open(&node->loop, &options, &twin, &err),
+                   AE_STORE_UNAVAILABLE);
+  assert_null(twin);
   char pid[32], want[32];
-  fact_of(&outcome.error, "pid", pid, sizeof pid);
+  fact_of(&err, "pid", pid, sizeof pid);
   snprintf(want, sizeof want, "%d", (int)getpid());
   assert_string_equal(pid, want);
-  outcome_clear(&outcome);
-  world_free(twin);
+  assert_non_null(strstr(ae_error_text(&err), "--node"));
+  ae_error_clear(&err);
   world_free(node);
 }
 

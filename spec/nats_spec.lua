@@ -1,0 +1,160 @@
+--- #node A node whose store is a real nats-server, and clients over NATS.
+local json = require("dkjson")
+local nats = require("spec.support.nats")
+local program = require("spec.support.program")
+local server = require("spec.support.server")
+
+local TOOLS = program.root .. "/build/tools"
+
+local COUNTER = [[
+--- Counts.
+local event = require("aether.event")
+local counter = { initial = { n = 0 } }
+counter.decide = {
+  add = function(_, add)
+    if add.by == 0 then return nil, "nothing", { hint = "more" } end
+    return event("Added", { by = add.by })
+  end,
+}
+counter.evolve = { Added = function(state, added) state.n = state.n + added.by end }
+return counter
+]]
+
+-- What each line of `requests` was answered.
+local function ask(url, requests)
+  local lines = {}
+  for _, request in ipairs(requests) do
+    lines[#lines + 1] = json.encode(request)
+  end
+  local path = os.tmpname()
+  program.write(path, table.concat(lines, "\n") .. "\n")
+  local result = program.run(
+    { "node", program.root .. "/spec/support/nats.mjs", TOOLS, url },
+    { stdin_file = path }
+  )
+  os.remove(path)
+  assert.equal("", result.err)
+  local answers = {}
+  for line in result.out:gmatch("[^\n]+") do
+    answers[#answers + 1] = json.decode(line)
+  end
+  return answers
+end
+
+describe("over NATS #node", function()
+  local broker, folder, node
+
+  setup(function()
+    assert(program.exists(TOOLS .. "/node_modules/nats/package.json"), "scripts/test fetches the NATS client")
+    broker = nats.start()
+    folder = program.folder()
+    program.fill(folder, { ["cell/counter.lua"] = COUNTER, ["c.d/counter.lua"] = COUNTER })
+    node = server.start(folder, { args = { "--store", broker.url, "--node", "left" } })
+  end)
+
+  teardown(function()
+    if node then node:stop() end
+    if broker then broker:stop() end
+    program.remove(folder)
+  end)
+
+  it("takes commands from any client, and answers as it was asked", function()
+    local answers = ask(broker.url, {
+      { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 2 }, id = "i-1" } },
+      { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 3 } }, msgpack = true },
+      { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 2 }, id = "i-1" } },
+      { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 0 } } },
+      { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 1 }, expected_version = 1 } },
+    })
+    local first, packed, again, no, conflict =
+      answers[1].document, answers[2].document, answers[3].document, answers[4].document, answers[5].document
+    assert.equal("application/json", answers[1].type)
+    assert.equal("accepted", first.status)
+    assert.equal("cell/counter/a", first.actor)
+    assert.equal(1, first.version)
+    assert.equal("Added", first.events[1].type)
+    assert.equal("application/msgpack", answers[2].type)
+    assert.equal("accepted", packed.status)
+    assert.equal(3, packed.events[1].data.by)
+    assert.is_true(again.repeated)
+    assert.equal(1, again.version)
+    assert.equal("rejected", no.status)
+    assert.same({ hint = "more" }, no.error.details)
+    assert.equal("conflict", conflict.status)
+    assert.equal(2, conflict.error.current_version)
+  end)
+
+  it("reads names as they are encoded", function()
+    local answers = ask(broker.url, {
+      { subject = "aether.commands.c_2ed.counter.a_2eb_20_c3_a4", body = { command = "add", data = { by = 1 } } },
+    })
+    assert.equal("c.d/counter/a.b ä", answers[1].document.actor)
+    assert.equal("accepted", answers[1].document.status)
+  end)
+
+  it("says what is wrong with a request", function()
+    local subject = "aether.commands.cell.counter.a"
+    local answers = ask(broker.url, {
+      { subject = subject, raw = "{no json" },
+      { subject = subject, raw = "" },
+      { subject = subject, body = { command = "ad" } },
+      { subject = subject, body = { command = "add", actor = "cell/counter/b" } },
+      { subject = subject, body = { comand = "add" } },
+      { subject = subject, raw = "\193", msgpack = true },
+      { subject = "aether.commands.cell.counter", body = { command = "add" } },
+      { subject = "aether.commands.cell.count.a", body = { command = "add" } },
+      { subject = "aether.commands.cell.counter.a/b", body = { command = "add" } },
+    })
+    local codes = {}
+    for i, answer in ipairs(answers) do
+      assert.equal("failed", answer.document and answer.document.status, json.encode(answer))
+      codes[i] = answer.document.error.code
+    end
+    assert.same({
+      "malformed", "malformed", "unknown_command", "malformed", "malformed", "malformed",
+      "invalid_name", "unknown_type", "invalid_name",
+    }, codes)
+    assert.equal("add", answers[3].document.error.nearest)
+  end)
+
+  it("goes on after the server was killed", function()
+    broker:kill(9)
+    broker:start()
+    local answers = ask(broker.url, {
+      { subject = "aether.commands.cell.counter.k", body = { command = "add", data = { by = 1 } } },
+    })
+    assert.equal("accepted", answers[1].document.status, json.encode(answers[1]))
+  end)
+
+  it("has the same history over the command line, and after a restart", function()
+    node:stop()
+    local state = json.decode(program.run_aether({
+      "-C", folder, "state", "cell/counter/a", "--store", broker.url, "--json",
+    }).out)
+    assert.same({ n = 5 }, state.state)
+    node = server.start(folder, { args = { "--store", broker.url, "--node", "left" } })
+    local answers = ask(broker.url, {
+      { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 1 }, expected_version = 2 } },
+    })
+    assert.equal(3, answers[1].document.version)
+  end)
+
+  it("tells a second node of the same name", function()
+    local result = program.run_aether({
+      "-C", folder, "run", "--store", broker.url, "--node", "left", "--listen", "127.0.0.1:0",
+    }, { seconds = 30 })
+    assert.equal(3, result.status)
+    assert.matches("left", result.err)
+  end)
+
+  it("leaves nothing of followers that have no name", function()
+    local path = program.folder()
+    local result = program.run_aether({
+      "-C", folder, "events", "cell", "--store", broker.url,
+    }, { env = { TMPDIR = path } })
+    assert.equal(0, result.status)
+    assert.matches("Added", result.out)
+    assert.equal("", program.run({ "ls", "-A", path }).out)
+    program.remove(path)
+  end)
+end)
