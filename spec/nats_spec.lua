@@ -64,7 +64,8 @@ describe("over NATS #node", function()
       { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 3 } }, msgpack = true },
       { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 2 }, id = "i-1" } },
       { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 0 } } },
-      { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 1 }, expected_version = 1 } },
+      { subject = "aether.commands.cell.counter.a",
+        body = { command = "add", data = { by = 1 }, expected_version = 1 } },
     })
     local first, packed, again, no, conflict =
       answers[1].document, answers[2].document, answers[3].document, answers[4].document, answers[5].document
@@ -134,7 +135,8 @@ describe("over NATS #node", function()
     assert.same({ n = 5 }, state.state)
     node = server.start(folder, { args = { "--store", broker.url, "--node", "left" } })
     local answers = ask(broker.url, {
-      { subject = "aether.commands.cell.counter.a", body = { command = "add", data = { by = 1 }, expected_version = 2 } },
+      { subject = "aether.commands.cell.counter.a",
+        body = { command = "add", data = { by = 1 }, expected_version = 2 } },
     })
     assert.equal(3, answers[1].document.version)
   end)
