@@ -53,10 +53,12 @@ const ae__subcommand ae__subcommands[] = {
      .group = APP,
      .summary = "run the app's specs with busted, inside the host",
      .usage = "[busted options]",
-     .flags = {FLAG_APP},
+     .flags = {FLAG_APP,
+               {"watch", 0, NULL, "run them again whenever a file is saved"}},
      .details = "What stands behind `test` goes to busted: files, --filter, "
                 "--output and so on.\n"
-                "Without a file, the specs in spec/ run.",
+                "Without a file, the specs in spec/ run. With --watch, Ctrl-C "
+                "ends it.",
      .example = "aether test --output=TAP",
      .most = -1,
      .passes_on = true,
