@@ -214,17 +214,23 @@ static ae_status forbidden(const ae_grant *grant, unsigned right,
   return AE_FORBIDDEN;
 }
 
+/* Looked up for each line of a stream: nearest names only where it fails. */
+static bool is_there(const ae_config *config, ae_str ns) {
+  for (size_t i = 0; i < config->namespace_count; i++)
+    if (ae_str_eq(ae_str_of(config->namespaces[i].name), ns)) return true;
+  return false;
+}
+
 ae_status ae__auth_allows(const ae_node *node, const ae_grant *grant,
                           ae_right right, ae_str ns, ae_error *err) {
   const ae_config *config = ae_node_config(node);
+  if (is_there(config, ns) && ae__auth_sees(grant, ns))
+    return grant->rights & right ? AE_OK : forbidden(grant, right, err);
   ae_nearest near;
   ae_nearest_init(&near, ns);
   for (size_t i = 0; i < config->namespace_count; i++) {
     ae_str name = ae_str_of(config->namespaces[i].name);
-    if (!ae__auth_sees(grant, name)) continue;
-    if (ae_str_eq(name, ns))
-      return grant->rights & right ? AE_OK : forbidden(grant, right, err);
-    ae_nearest_offer(&near, name);
+    if (ae__auth_sees(grant, name)) ae_nearest_offer(&near, name);
   }
   ae_str best = ae_nearest_best(&near);
   ae_error_set(err, AE_UNKNOWN_NAMESPACE, "there is no namespace ");

@@ -79,7 +79,6 @@ static bool is_wanted(const feed *f, const ae_event *event) {
   const ae__feed_options *options = &f->options;
   if (options->of_actor) {
     if (event->version <= f->version) return false;
-    if (!ae_ref_eq(&event->ref, &options->ref)) return false;
   } else if (event->position == f->at.position && event->index <= f->at.index) {
     return false;
   }
@@ -112,10 +111,17 @@ static void on_damage(void *data, const ae_error *err) {
   ae__sink_damage(&f->sink, err);
 }
 
-/* False: it was left in its midst. */
+/* False: it was left in its midst. Records of other actors are passed over
+ * undecoded. */
 static bool write_page(feed *f, const ae_page *page) {
-  bool all = ae_page_until(page, f->options.of_actor ? f->version + 1 : 0,
-                           on_event, on_damage, f);
+  const ae__feed_options *options = &f->options;
+  bool all = true;
+  if (!options->of_actor) all = ae_page_until(page, 0, on_event, on_damage, f);
+  for (uint32_t i = 0; options->of_actor && all && i < page->count; i++) {
+    const ae_page one = {.records = &page->records[i], .count = 1};
+    if (ae_ref_eq(&page->records[i].ref, &options->ref))
+      all = ae_page_until(&one, f->version + 1, on_event, on_damage, f);
+  }
   ae__sink_send(&f->sink);
   return all;
 }
