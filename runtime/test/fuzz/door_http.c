@@ -92,8 +92,9 @@ static bool starts(ae_str text, const char *with) {
 
 /* So that two runs can be compared. */
 static void blank_dates(ae_buf *got) {
+  if (got->len == 0) return;
   const char *end = got->ptr + got->len;
-  for (char *at = got->ptr; at && at < end;) {
+  for (char *at = got->ptr; at < end;) {
     at = memmem(at, (size_t)(end - at), "\r\nDate: ", 8);
     if (!at || end - at < 37) return;
     memset(at + 8, '-', 29);
