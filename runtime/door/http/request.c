@@ -268,7 +268,7 @@ static int on_head(llhttp_t *parser) {
 static int on_body(llhttp_t *parser, const char *at, size_t len) {
   ae__request *r = of(parser);
   if (len == 0) return 0;
-  r->delivered = true;
+  r->piece_end = at + len;
   r->body_seen += len;
   ae__piece_is is = r->piece(r, (ae_str){at, len});
   if (is == AE__PIECE_REFUSED) return -1;
@@ -423,7 +423,10 @@ static void keep_tail(ae__request *r, const char *at, size_t len) {
 
 ae__body_is ae__request_body(ae__request *r, ae_str bytes, size_t limit,
                              size_t *used, ae_error *err) {
-  r->delivered = false;
+  r->piece_end = NULL;
+  /* As with the head: no further than the first byte of framing too many. */
+  if (r->chunked && bytes.len > limit + 1 - r->gap)
+    bytes.len = limit + 1 - r->gap;
   /* NULL would make llhttp forget that it is inside a piece. */
   if (!bytes.ptr) bytes.ptr = "";
   llhttp_errno_t error = llhttp_execute(&r->parser, bytes.ptr, bytes.len);
@@ -438,7 +441,8 @@ ae__body_is ae__request_body(ae__request *r, ae_str bytes, size_t limit,
   }
   if (r->chunked) {
     keep_tail(r, bytes.ptr, *used);
-    r->gap = r->delivered ? 0 : r->gap + *used;
+    const char *end = bytes.ptr + *used;
+    r->gap = r->piece_end ? (size_t)(end - r->piece_end) : r->gap + *used;
     if (r->body_done && r->tail != 0x0d0a0d0a) {
       bad(err, "the chunks end with LF alone; it must be CR LF");
       return AE__BODY_BAD;

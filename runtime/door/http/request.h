@@ -48,22 +48,21 @@ struct ae__request {
   /* -- the head -- */
   llhttp_t parser;
   ae_buf head;
-  uint8_t scan;       /* state of the scan */
-  uint8_t spaces;     /* in the request line */
-  bool skipped;       /* one empty line before it */
-  bool head_done;     /* later fields are trailers */
-  bool is_head;       /* the method is HEAD */
-  bool known;         /* the method is one of HTTP's */
-  bool old;           /* HTTP/1.0 */
-  bool keep;          /* the client takes another exchange after it */
-  bool chunked;       /* the body is */
-  bool has_length;    /* Content-Length was sent */
-  bool body_done;     /* the request is whole */
-  bool delivered;     /* `piece` was called in this call */
-  uint64_t length;    /* Content-Length */
-  uint64_t body_seen; /* bytes of the body so far */
-  uint32_t tail;      /* the last four bytes of chunked framing */
-  size_t gap;         /* bytes of framing since a piece of the body */
+  uint8_t scan;          /* state of the scan */
+  uint8_t spaces;        /* in the request line */
+  bool skipped;          /* one empty line before it */
+  bool head_done;        /* later fields are trailers */
+  bool is_head;          /* the method is HEAD */
+  bool old;              /* HTTP/1.0 */
+  bool keep;             /* the client takes another exchange after it */
+  bool chunked;          /* the body is */
+  bool has_length;       /* Content-Length was sent */
+  bool body_done;        /* the request is whole */
+  uint64_t length;       /* Content-Length */
+  uint64_t body_seen;    /* bytes of the body so far */
+  uint32_t tail;         /* the last four bytes of chunked framing */
+  const char *piece_end; /* of the last piece in this call */
+  size_t gap;            /* bytes of framing since a piece of the body */
   ae_str target;
   uint32_t field_count;
   ae__field fields[AE__FIELDS_MAX];
