@@ -617,6 +617,23 @@ describe("aether bench #node", function()
     end
   end)
 
+  it("measures commands over HTTP, as lines and one by one", function()
+    for _, in_flight in ipairs({ 256, 3, 1 }) do
+      local runs = bench({ "http", "--store", "memory", "--seconds", "0.1",
+        "--actors", "50", "--in-flight", tostring(in_flight) })
+      assert.equal(2, #runs)
+      assert.equal("http_ndjson", runs[1].name)
+      assert.equal(in_flight, runs[1].params.in_flight)
+      assert.equal("http_requests", runs[2].name)
+      assert.equal(64, runs[2].params.in_flight)
+      for _, run in ipairs(runs) do
+        assert.equal("memory", run.durable)
+        assert(run.operations > 0 and run.p99_us >= run.p50_us)
+      end
+    end
+    assert.equal("fsynced", bench({ "http", "--seconds", "0.1" })[1].durable)
+  end)
+
   it("keeps a file that a person names, and touches none that is there", function()
     local file = folder .. "/bench.db"
     bench({ "replay", "--seconds", "0.01", "--actors", "2", "--store",

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "door/bench_http.h"
 #include "door/subcommand.h"
 #include "door/terminal.h"
 
@@ -112,6 +113,7 @@ static const struct bench {
     {"replay", ae_bench_replay, false, true, "sqlite"},
     {"limit", ae_bench_limit, false, true, NULL},
     {"bus", ae_bench_bus, true, true, "memory"},
+    {"http", ae__bench_http, true, true, "sqlite"},
 };
 #define BENCHES (sizeof benches / sizeof *benches)
 

@@ -271,12 +271,12 @@ const ae__subcommand ae__subcommands[] = {
      .run = ae__doctor_run},
     {.name = "bench",
      .group = CARE,
-     .summary = "measure this machine: commands, replay, limit or bus",
-     .usage = "commands|replay|limit|bus",
+     .summary = "measure this machine: commands, replay, limit, bus or http",
+     .usage = "commands|replay|limit|bus|http",
      .flags = {{"store", 0, "URL",
                 "memory, sqlite or sqlite:FILE (default: sqlite; bus: memory)"},
                {"in-flight", 0, "N",
-                "commands and bus: at a time, 1 to 65536 (default: 1024)"},
+                "commands, bus, http: at a time, 1 to 65536 (default: 1024)"},
                {"actors", 0, "N", "spread over so many (default: 10000)"},
                {"seconds", 0, "S", "length of each run (default: 3)"},
                FLAG_JSON("one line a run, as JSON")},
@@ -289,7 +289,10 @@ const ae__subcommand ae__subcommands[] = {
          "limit     decide and evolve with msgpack, without a store\n"
          "bus       deliveries to 10 subscribers and to one; then commands "
          "while nobody\n"
-         "          listens, one that reads, one that never does, and both",
+         "          listens, one that reads, one that never does, and both\n"
+         "http      commands over real sockets, from a client on a thread of "
+         "its own:\n"
+         "          as NDJSON, then one a request on 64 connections",
      .example = "aether bench commands --store memory --seconds 1",
      .least = 1,
      .most = 1,
