@@ -240,6 +240,101 @@ describe("an HTTP connection #node", function()
   end)
 end)
 
+describe("the times of an HTTP connection #node", function()
+  local folder, node
+
+  setup(function()
+    folder = program.folder()
+    counter.app(folder)
+    program.write(folder .. "/aether.lua", [[return { http = {
+      connections = 50, header_kb = 1, header_s = 1, body_s = 1, idle_s = 1,
+      send_s = 1 } }]])
+    node = http.start(folder)
+  end)
+
+  teardown(function()
+    node:stop()
+    program.remove(folder)
+  end)
+
+  -- What the node says to who sends that, and then nothing more.
+  local function waits_for(bytes)
+    local connection = node.server:connect()
+    connection.unsent = bytes
+    program.wait_for(function()
+      connection:turn()
+      return connection.over
+    end, "the node to lose patience")
+    connection:close()
+    return connection.got
+  end
+
+  it("end where nothing comes", function()
+    assert.equal("", waits_for(""))
+    assert.matches("^HTTP/1.1 408 ", waits_for("GET / HTTP/1.1\r\nHo"))
+    assert.matches("^HTTP/1.1 408 ", waits_for("POST /v1/cell/counter/a/add "
+      .. "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+      .. "Content-Length: 7\r\n\r\n{"))
+    local idle = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    assert.matches("^HTTP/1.1 200 .*}%s*$", waits_for(idle))
+  end)
+
+  it("come with its limits from the settings", function()
+    local response = node:request("/" .. ("x"):rep(1100))
+    assert.equal(414, response.status)
+    assert.equal(1024, response.json.limit)
+  end)
+
+  local function metric(name)
+    local metrics = node:request("/metrics").body
+    return tonumber(metrics:match("\naether_http_" .. name .. " (%d+)"))
+  end
+
+  it("end for those who never read, and others notice nothing", function()
+    local lines = {}
+    for i = 1, 20000 do
+      lines[i] = ('{"actor":"cell/counter/c-%d","command":"add",'
+        .. '"data":{"n":1,"text":"%s"}}\n'):format(i % 100, ("x"):rep(1000))
+    end
+    assert.equal(20000, #node:run(table.concat(lines)).documents)
+    local before, sent = node:memory(), metric("sent_bytes_total")
+    local accepted = metric("connections_accepted_total")
+    local stalled = http.start_script("stalled.mjs",
+      { node.port, 20, "/v1/cell/events?follow=true", "text/event-stream" })
+    program.wait_for(function()
+      return program.read(stalled.stdout):match("asked")
+    end, "the stalled")
+    program.wait_for(function()
+      accepted = accepted + 2 -- these two
+      assert.equal(200, node:send("cell/counter/other/add", '{"n":1}').status)
+      local all_came = metric("connections_accepted_total") >= accepted + 20
+      accepted = accepted + 1
+      assert(node:memory() - before < 40000, node:memory() - before)
+      return metric("connections") <= 2 and all_came
+    end, "the node to cut them")
+    -- They were owed all of it, and got what the sockets hold.
+    sent = metric("sent_bytes_total") - sent
+    assert(sent > 20 * 1e4 and sent < 20 * 2e7 / 2, sent)
+    stalled:kill(9)
+    stalled:wait()
+  end)
+
+  it("has room for so many", function()
+    local crowd = http.start_script("crowd.mjs", { node.port, 60 })
+    local said = program.wait_for(function()
+      return program.read(crowd.stdout):match("here (%d+ %d+)\n")
+    end, "sixty answers")
+    local answered = tonumber(said:match("^%d+"))
+    assert(answered >= 49 and answered < 60, said)
+    crowd:kill(9)
+    crowd:wait()
+    program.wait_for(function()
+      local ok, count = pcall(metric, "connections") -- 503 while there is no room
+      return ok and count and count < 10
+    end, "room")
+  end)
+end)
+
 describe("HTTP over TLS #node", function()
   local folder, node
 

@@ -332,6 +332,10 @@ static ae_status resolve(loading *load, ae_error *err) {
                 folder_of(load, key_of(load, "nats")));
   fill_default(load, "shards", "1024");
   fill_default(load, "log", "\"info\"");
+  fill_default(load, "http",
+               "{\"connections\":4096,\"header_kb\":16,\"body_mb\":8,"
+               "\"line_mb\":8,\"header_s\":10,\"body_s\":60,"
+               "\"idle_s\":75,\"send_s\":30}");
   fill_default(load, "judge", "{\"actors\":100}");
   ae__found *namespaces = key_of(load, "namespaces");
   const char *folder = folder_of(load, namespaces);
@@ -394,14 +398,24 @@ void ae_config_clear(ae_config *config) {
   memset(config, 0, sizeof *config);
 }
 
+/* A cursor at its value; at nothing where there is no such setting. */
+static ae_unpack value_of(const ae_config *config, const char *key) {
+  for (size_t i = 0; i < config->setting_count; i++)
+    if (strcmp(config->settings[i].key, key) == 0)
+      return ae_unpack_of(ae_buf_view(&config->settings[i].value));
+  return (ae_unpack){0};
+}
+
 char *ae_config_text(const ae_config *config, const char *key) {
-  for (size_t i = 0; i < config->setting_count; i++) {
-    if (strcmp(config->settings[i].key, key) != 0) continue;
-    ae_unpack cursor = ae_unpack_of(ae_buf_view(&config->settings[i].value));
-    ae_str text;
-    return ae_unpack_str(&cursor, &text) ? ae__str_copy(text) : NULL;
-  }
-  return NULL;
+  ae_unpack cursor = value_of(config, key);
+  ae_str text;
+  return ae_unpack_str(&cursor, &text) ? ae__str_copy(text) : NULL;
+}
+
+uint64_t ae_config_uint(const ae_config *config, const char *key) {
+  ae_unpack cursor = value_of(config, key);
+  uint64_t number;
+  return ae_unpack_uint(&cursor, &number) ? number : 0;
 }
 
 ae_status ae_config_has_modules(const ae_config *config, ae_error *err) {

@@ -86,6 +86,8 @@ ae_status ae_config_load(const char *app, const ae_config_flag *flags,
 void ae_config_clear(ae_config *config);
 /* A setting's text ("tls.key"); NULL: not set. Owned by the caller. */
 char *ae_config_text(const ae_config *config, const char *key);
+/* Of a whole number; 0: not set. */
+uint64_t ae_config_uint(const ae_config *config, const char *key);
 /* AE_OK where the app has a namespace, else AE_NOT_FOUND saying what to do. */
 ae_status ae_config_has_modules(const ae_config *config, ae_error *err);
 /* The namespace, or AE_UNKNOWN_NAMESPACE with `name` and `nearest`. */

@@ -153,6 +153,17 @@ static const ae__shape nats[] = {
     {.key = "token", .kind = AE__STRING, .secret = true},
     {.key = "tls", .kind = AE__RECORD, .fields = tls},
     {0}};
+/* Of connections to the HTTP door. */
+static const ae__shape http[] = {
+    {.key = "connections", .kind = AE__INTEGER, .min = 1, .max = 1000000},
+    {.key = "header_kb", .kind = AE__INTEGER, .min = 1, .max = 1024},
+    {.key = "body_mb", .kind = AE__INTEGER, .min = 1, .max = 1024},
+    {.key = "line_mb", .kind = AE__INTEGER, .min = 1, .max = 1024},
+    {.key = "header_s", .kind = AE__INTEGER, .min = 1, .max = 86400},
+    {.key = "body_s", .kind = AE__INTEGER, .min = 1, .max = 86400},
+    {.key = "idle_s", .kind = AE__INTEGER, .min = 1, .max = 86400},
+    {.key = "send_s", .kind = AE__INTEGER, .min = 1, .max = 86400},
+    {0}};
 static const ae__shape judge[] = {
     {.key = "actors", .kind = AE__INTEGER, .min = 0, .max = 1e9}, {0}};
 
@@ -164,6 +175,7 @@ const ae__shape ae__settings[] = {
     {.key = "node", .kind = AE__STRING, .check = ae_namespace_check},
     {.key = "shards", .kind = AE__INTEGER, .min = 1, .max = 65536},
     {.key = "log", .kind = AE__STRING, .check = check_log},
+    {.key = "http", .kind = AE__RECORD, .fields = http},
     {.key = "judge", .kind = AE__RECORD, .fields = judge},
     {.key = "tokens", .kind = AE__LIST, .fields = one_token},
     {.key = "grants",

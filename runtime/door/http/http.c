@@ -95,6 +95,30 @@ void ae__http_date(ae__http *http) {
 
 /* -- opening -- */
 
+/* What the settings say, where the options say nothing. */
+static void read_limits(const ae_config *config, ae__http_limits *limits) {
+  const struct {
+    const char *key;
+    unsigned unit;
+    size_t *size;
+    unsigned *number;
+  } settings[] = {{"http.connections", 1, NULL, &limits->connections},
+                  {"http.header_kb", 1u << 10, &limits->header, NULL},
+                  {"http.body_mb", 1u << 20, &limits->body, NULL},
+                  {"http.line_mb", 1u << 20, &limits->line, NULL},
+                  {"http.header_s", 1000, NULL, &limits->header_ms},
+                  {"http.body_s", 1000, NULL, &limits->body_ms},
+                  {"http.idle_s", 1000, NULL, &limits->idle_ms},
+                  {"http.send_s", 1000, NULL, &limits->send_ms}};
+  for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+    uint64_t value = ae_config_uint(config, settings[i].key) * settings[i].unit;
+    if (settings[i].size && *settings[i].size == 0)
+      *settings[i].size = (size_t)value;
+    if (settings[i].number && *settings[i].number == 0)
+      *settings[i].number = (unsigned)value;
+  }
+}
+
 static ae_status open_tls(const ae_config *config, ae__tls_shared **out,
                           ae_error *err) {
   char *certificate = ae_config_text(config, "tls.certificate");
@@ -135,8 +159,10 @@ static ae_status open_all(ae__http *http, const ae_config *config,
 ae_status ae__http_open(const ae__http_options *options, ae__http **out,
                         ae_error *err) {
   const ae_config *config = ae_node_config(options->node);
+  ae__http_options all = *options;
+  read_limits(config, &all.limits);
   ae__http *http = ae_alloc(sizeof *http);
-  ae__http_init(http, options);
+  ae__http_init(http, &all);
   ae_status status = open_all(http, config, config->listen, err);
   *out = http;
   if (status == AE_OK) return AE_OK;

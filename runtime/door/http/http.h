@@ -20,9 +20,9 @@ extern const ae__http_limits ae__http_defaults;
 
 typedef struct ae__http_options {
   ae_loop *loop;
-  ae_node *node;          /* settings `listen`, `tls` and `tokens` are its
-                             config's */
-  ae__http_limits limits; /* 0 in a member: its default */
+  ae_node *node;          /* settings `listen`, `tls`, `tokens` and `http` are
+                             its config's */
+  ae__http_limits limits; /* 0 in a member: what the settings say */
   const ae__route *const *routes; /* tables, then NULL; NULL: the node's */
 } ae__http_options;
 

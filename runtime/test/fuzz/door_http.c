@@ -96,9 +96,9 @@ static void blank_dates(ae_buf *got) {
   const char *end = got->ptr + got->len;
   for (char *at = got->ptr; at < end;) {
     at = memmem(at, (size_t)(end - at), "\r\nDate: ", 8);
-    if (!at || end - at < 37) return;
-    memset(at + 8, '-', 29);
-    at += 37;
+    if (!at || end - at < 39) return;
+    if (memcmp(at + 33, " GMT\r\n", 6) == 0) memset(at + 8, '-', 29);
+    at += 8;
   }
 }
 
