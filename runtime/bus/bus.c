@@ -32,6 +32,7 @@ ae_bus *ae_bus_new(ae_loop *loop) {
   ae_bus *bus = ae_zalloc(sizeof *bus);
   ae_list_init(&bus->wild);
   ae_list_init(&bus->waking);
+  bus->elsewhere = ae_zalloc(sizeof *bus->elsewhere);
   bus->waker = ae_zalloc(sizeof *bus->waker);
   *bus->waker = (ae__waker){.task = {.run = on_turn}, .loop = loop, .bus = bus};
   return bus;
@@ -80,6 +81,7 @@ static void topic_free(ae_bus *bus, ae__topic *topic) {
 
 void ae__bus_enter(ae_bus *bus, ae_subscription *subscription) {
   bus->subscriptions++;
+  ae__interest_enter(bus, subscription);
   if (!ae_pattern_wild(subscription->pattern)) {
     subscription->topic = topic_make(bus, subscription->pattern);
     subscription->topic->named++;
@@ -96,11 +98,13 @@ void ae__bus_enter(ae_bus *bus, ae_subscription *subscription) {
 
 void ae__bus_leave(ae_bus *bus, ae_subscription *subscription) {
   bus->subscriptions--;
+  ae__interest_leave(bus, subscription);
   ae__topic *topic = subscription->topic;
   if (topic) {
     detach(topic, subscription);
     /* Its counts stay; a name that nothing came from leaves no trace. */
-    if (--topic->named == 0 && topic->published == 0) topic_free(bus, topic);
+    if (--topic->named == 0 && topic->published == 0 && topic->received == 0)
+      topic_free(bus, topic);
     return;
   }
   ae_list_remove(&subscription->link);
@@ -113,10 +117,14 @@ void ae__bus_leave(ae_bus *bus, ae_subscription *subscription) {
 void ae_bus_free(ae_bus *bus) {
   if (!bus) return;
   AE_ASSERT_CMP(bus->subscriptions, ==, 0);
+  AE_ASSERT(bus->remote == NULL);
   size_t at = 0;
   ae__topic *topic;
   while ((topic = ae_map_next(&bus->topics, &at))) topic_free(bus, topic);
   ae_map_clear(&bus->topics);
+  ae_map_clear(&bus->interests);
+  ae_buf_clear(&bus->record);
+  ae_free(bus->elsewhere);
   ae__notices_free(bus);
   if (bus->waker->deferred)
     bus->waker->bus = NULL; /* it frees itself */
@@ -134,6 +142,7 @@ void ae_bus_publish(ae_bus *bus, const ae_ref *ref, ae_str record,
   if (!topic || !ae_str_eq(topic->name, ref->ns))
     bus->recent = topic = topic_make(bus, ref->ns);
   topic->published += event_count;
+  if (bus->remote) ae__remote_publish(bus, record, position);
   if (topic->count == 0) return;
   ae__news news; /* its large rest is filled where a filter asks */
   news.bus = bus;
@@ -141,6 +150,7 @@ void ae_bus_publish(ae_bus *bus, const ae_ref *ref, ae_str record,
   news.ref = ref;
   news.record = record;
   news.event_count = event_count;
+  news.index = 0;
   news.position = position;
   news.decoded = false;
   news.notice = NULL;
@@ -166,6 +176,7 @@ void ae_bus_count(const ae_bus *bus, ae_str ns, ae_bus_counts *out) {
   const ae__topic *topic = topic_find(bus, ns);
   if (topic) {
     *out = (ae_bus_counts){.published = topic->published,
+                           .received = topic->received,
                            .delivered = topic->delivered,
                            .dropped = topic->dropped,
                            .subscriptions = topic->count};
@@ -174,4 +185,9 @@ void ae_bus_count(const ae_bus *bus, ae_str ns, ae_bus_counts *out) {
   for (ae_list *at = bus->wild.next; at != &bus->wild; at = at->next)
     out->subscriptions +=
         ae_pattern_match(AE_CONTAINER(at, ae_subscription, link)->pattern, ns);
+}
+
+bool ae_bus_abroad_count(const ae_bus *bus, ae_bus_abroad *out) {
+  *out = bus->abroad;
+  return bus->remote != NULL;
 }

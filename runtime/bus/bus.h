@@ -73,9 +73,19 @@ void ae_subscription_count(const ae_subscription *subscription,
  * counts in each namespace for what it got from there. */
 typedef struct ae_bus_counts {
   uint64_t published; /* events, listened to or not */
+  uint64_t received;  /* events of other nodes, for each pattern listened to */
   uint64_t delivered, dropped;
   size_t subscriptions; /* that match it now */
 } ae_bus_counts;
 void ae_bus_count(const ae_bus *bus, ae_str ns, ae_bus_counts *out);
+
+/* What went to other nodes and came from them (bus/remote.h): events. */
+typedef struct ae_bus_abroad {
+  uint64_t sent, unsent; /* published there; dropped, without a connection */
+  uint64_t received;     /* for each pattern that is listened to here */
+  uint64_t malformed;    /* messages that were no events */
+} ae_bus_abroad;
+/* False: there is no way to other nodes. */
+bool ae_bus_abroad_count(const ae_bus *bus, ae_bus_abroad *out);
 
 #endif

@@ -5,7 +5,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
-#include "bus/bus.h"
+#include "bus/remote.h"
 
 /* A namespace that was published to, or that somebody listens to by name. */
 typedef struct ae__topic {
@@ -13,7 +13,7 @@ typedef struct ae__topic {
   ae_subscription **listeners; /* all that match, oldest first */
   size_t count, cap;
   size_t named; /* of them, those without wildcards */
-  uint64_t published, delivered, dropped;
+  uint64_t published, received, delivered, dropped;
   char text[];
 } ae__topic;
 
@@ -29,6 +29,12 @@ struct ae_bus {
   ae__notice *spare; /* for the next records */
   unsigned spares;
   ae__waker *waker;
+  ae_map interests;      /* pattern → ae_bus_interest */
+  ae_bus_remote *remote; /* NULL: this node is alone */
+  ae__topic *elsewhere;  /* namespaces that only other nodes know: so that what
+                            comes from there leaves no names behind */
+  ae_bus_abroad abroad;
+  ae_buf record; /* of what is being received */
 };
 
 /* -- notice.c: a published record, held by those who took some of it -- */
@@ -37,6 +43,7 @@ struct ae__notice {
   ae__topic *topic;
   ae__notice *next; /* in bus->spare */
   uint32_t holders;
+  uint32_t index; /* of its first event in its commit */
   bool decoded;
   uint64_t position;
   size_t len, room; /* of `bytes` */
@@ -51,6 +58,7 @@ typedef struct ae__news {
   const ae_ref *ref;
   ae_str record;
   uint32_t event_count;
+  uint32_t index; /* of its first event in its commit */
   uint64_t position;
   bool decoded;       /* for a filter of types */
   ae_commit commit;   /* then: slices of `record` */
@@ -133,13 +141,41 @@ struct ae_subscription {
   ae_str pattern;
   ae_list waking; /* in bus->waking, or what a turn took of it */
   ae_list link;   /* in bus->wild */
-  char text[];    /* of pattern and filter */
+  ae_bus_interest *interest;
+  ae_list peers; /* in interest->subscriptions */
+  char text[];   /* of pattern and filter */
 };
 
 /* Takes what matches and has room. */
 void ae__subscription_offer(ae_subscription *subscription, ae__news *news);
 /* Wakes those that were in bus->waking when it began. */
 void ae__subscriptions_wake(ae_bus *bus);
+
+/* -- remote.c: other nodes -- */
+/* A pattern with all its subscriptions. */
+struct ae_bus_interest {
+  ae_bus *bus;
+  ae_str pattern; /* into `text` */
+  ae_list subscriptions;
+  void *listening; /* the remote's; NULL: none */
+  char text[];
+};
+
+/* A remote event's facts beside its record. */
+typedef struct ae__told {
+  ae_ref ref; /* slices of the record */
+  uint64_t position;
+  uint32_t index;
+} ae__told;
+
+void ae__interest_enter(ae_bus *bus, ae_subscription *subscription);
+void ae__interest_leave(ae_bus *bus, ae_subscription *subscription);
+/* What this node stored, to the remote there is. */
+void ae__remote_publish(ae_bus *bus, ae_str record, uint64_t position);
+/* A rendered event as a record of its own, into `record`, which is emptied
+ * first. AE_MALFORMED or AE_REPLAY_ERROR. */
+ae_status ae__remote_read(ae_str body, ae_str ns, ae_buf *record,
+                          ae__told *told, ae_error *err);
 
 /* -- bus.c -- */
 void ae__bus_enter(ae_bus *bus, ae_subscription *subscription);

@@ -51,6 +51,7 @@ ae__notice *ae__notice_take(ae__news *news) {
   notice->holders = 1;
   notice->decoded = false;
   notice->position = news->position;
+  notice->index = news->index;
   notice->len = news->record.len;
   memcpy(notice->bytes, news->record.ptr, notice->len);
   news->notice = notice;

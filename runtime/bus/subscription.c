@@ -107,6 +107,7 @@ bool ae_subscription_next(ae_subscription *it, ae_event *event) {
   do {
     AE_ASSERT(ae_commit_next(&it->cursor, event));
   } while (!ae__filter_type(&it->filter, event->type));
+  event->index += first->notice->index;
   it->delivered++;
   it->held--;
   first->notice->topic->delivered++;
@@ -165,6 +166,7 @@ static ae_subscription *make(ae_bus *bus, const ae_subscription_options *from,
   it->filter.types = types;
   ae_list_init(&it->waking);
   ae_list_init(&it->link);
+  ae_list_init(&it->peers);
   return it;
 }
 

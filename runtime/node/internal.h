@@ -20,6 +20,7 @@ struct ae_node {
   size_t count;
   ae_store *store;
   ae_bus *bus;
+  struct ae_bus_nats *remote; /* the other nodes' bus; NULL: none */
   ae_actors *actors;
   int64_t started;       /* µs since 1970 */
   uint64_t started_mono; /* ns, monotonic */

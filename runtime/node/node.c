@@ -1,6 +1,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "bus/remote_nats.h"
 #include "node/internal.h"
 #include "node/nats.h"
 
@@ -77,6 +78,8 @@ ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
 
 static void open_actors(ae_node *node) {
   node->bus = ae_bus_new(node->loop);
+  ae_wire *wire = ae_store_wire(node->store);
+  if (wire) node->remote = ae_bus_nats_open(node->bus, wire);
   const ae_actors_options options = {.node = node->config->node,
                                      .bus = node->bus};
   node->actors = ae_actors_new(node->loop, node->store, &options);
@@ -137,6 +140,8 @@ static void store_closed(void *data) {
 static void close_store(void *data) {
   ae_node *node = data;
   node->actors = NULL;
+  ae_bus_nats_close(node->remote); /* its wire is the store's */
+  node->remote = NULL;
   if (node->store)
     ae_store_close(node->store, store_closed, node);
   else

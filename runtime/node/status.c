@@ -173,9 +173,22 @@ static void put_bus(fields *map, const ae_bus *bus, ae_str ns) {
   ae_bus_counts counts;
   ae_bus_count(bus, ns, &counts);
   put_uint(&one, "published", counts.published);
+  put_uint(&one, "received", counts.received);
   put_uint(&one, "delivered", counts.delivered);
   put_uint(&one, "dropped", counts.dropped);
   put_uint(&one, "subscriptions", counts.subscriptions);
+  fields_close(&one, field(map, "bus"));
+}
+
+/* Between the nodes; nothing where there are no others. */
+static void put_abroad(fields *map, const ae_bus *bus) {
+  ae_bus_abroad counts;
+  if (!ae_bus_abroad_count(bus, &counts)) return;
+  fields one = {0};
+  put_uint(&one, "sent", counts.sent);
+  put_uint(&one, "unsent", counts.unsent);
+  put_uint(&one, "received", counts.received);
+  put_uint(&one, "malformed", counts.malformed);
   fields_close(&one, field(map, "bus"));
 }
 
@@ -279,6 +292,7 @@ static void put_node(reading *r) {
   ae_pack_array(field(map, "wrong"), all.count);
   ae_buf_str(&map->pairs, ae_buf_view(&all.list));
   ae_buf_clear(&all.list);
+  if (sees_all(r->read->grant)) put_abroad(map, node->bus);
   put_text(&r->whole.map, "url", node->config->store);
   put_text(&r->whole.map, "promise", ae_store_promise(node->store));
 }

@@ -337,6 +337,10 @@ static void run_service(ae_task *task) {
   if (atomic_load(&wire->writing) && wire->poll) write_out(wire);
 }
 
+bool ae_wire_connected(const ae_wire *wire) {
+  return wire->info.connected;
+}
+
 void ae_wire_info_get(ae_wire *wire, ae_wire_info *out) {
   *out = wire->info;
 }

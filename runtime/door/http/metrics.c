@@ -156,6 +156,9 @@ static const figure of_room[] = {
     {"aether_bus_published_total", "counter",
      "Events published on the bus, listened to or not.",
      offsetof(room, bus.published)},
+    {"aether_bus_received_total", "counter",
+     "Events of other nodes, for each pattern that is listened to.",
+     offsetof(room, bus.received)},
     {"aether_bus_delivered_total", "counter",
      "Events that subscriptions took from the bus.",
      offsetof(room, bus.delivered)},
@@ -186,6 +189,25 @@ static void write_subscriptions(scrape *s, ae__exposition *e) {
     label_room(e, &s->rooms[i]);
     ae__value(e, s->rooms[i].bus.subscriptions);
   }
+}
+
+/* Between the nodes, over all namespaces. */
+static void write_abroad(scrape *s, ae__exposition *e) {
+  ae_bus_abroad counts;
+  ae_bus *bus = ae_node_bus(s->node);
+  if (!s->all || !bus || !ae_bus_abroad_count(bus, &counts)) return;
+  ae__family(e, "aether_bus_sent_total", "counter",
+             "Events that went to the other nodes' listeners.");
+  ae__sample(e, "");
+  ae__value(e, counts.sent);
+  ae__family(e, "aether_bus_unsent_total", "counter",
+             "Events that did not, without a connection or too large.");
+  ae__sample(e, "");
+  ae__value(e, counts.unsent);
+  ae__family(e, "aether_bus_malformed_total", "counter",
+             "Messages to the bus that were no events.");
+  ae__sample(e, "");
+  ae__value(e, counts.malformed);
 }
 
 static void begin_limit(ae__exposition *e, const room *one, unsigned limit) {
@@ -404,6 +426,7 @@ static void write_all(scrape *s, ae_buf *out) {
   write_rows(s, &e);
   write_rooms(s, &e, of_room, false);
   write_subscriptions(s, &e);
+  write_abroad(s, &e);
   write_limits(s, &e);
   write_scripts(s, &e);
   write_rooms(s, &e, of_store, true);
