@@ -4,6 +4,8 @@ local http = require("spec.support.http")
 local json = require("dkjson")
 local program = require("spec.support.program")
 
+local SIGUSR2 = 12
+
 describe("commands over HTTP #node", function()
   local folder, node
 
@@ -325,6 +327,28 @@ describe("commands over HTTP #node", function()
       greedy:kill(9)
       greedy:wait()
       assert.equal(200, node:send("cell/counter/calm/add", data(1)).status)
+    end)
+
+    -- 60 lines of 5 MB, none of them whole: some are taken, the others refused.
+    it("keeps half a line of many only in bounded memory", function()
+      local before = node:memory()
+      local crowd = http.start_script("longlines.mjs", { node.port, 60, 5 })
+      program.wait_for(function()
+        return program.read(crowd.stdout):find("begun")
+      end, "60 lines to begin")
+      local grown = node:memory() - before
+      assert(grown < 200000, grown .. " kB more")
+      crowd:kill(SIGUSR2)
+      local result = crowd:wait()
+      assert.equal(0, result.status, result.err)
+      local outcomes = json.decode(result.out:match("{.*}"))
+      assert.equal(60, outcomes.accepted)
+      assert.equal(60, (outcomes.malformed or 0) + outcomes.overloaded)
+      -- Afterwards there is room again.
+      local long = ("x"):rep(5000000)
+      local response = node:run(long .. "\n" .. counter.add("long", 1))
+      assert.equal("malformed", response.documents[1].error.code)
+      assert.equal(61, response.documents[2].version)
     end)
 
     it("survives clients that leave in the midst", function()
