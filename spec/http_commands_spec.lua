@@ -387,6 +387,28 @@ describe("commands over HTTP #node", function()
     assert.equal(2000, #seen)
   end)
 
+  it("says when to come again", function()
+    local slow = program.folder()
+    counter.app(slow)
+    program.write(slow .. "/aether.lua", [[return {
+      namespaces = { cell = { limits = { commands_per_s = 0.01 } } },
+    }]])
+    local other = http.start(slow)
+    assert.equal(200, other:send("cell/counter/a/add", data(1)).status)
+    local response = other:send("cell/counter/a/add", data(1))
+    local said = problem(response, 429, "overloaded")
+    assert.equal("commands_per_s", said.queue)
+    assert.equal(
+      math.ceil(said.retry_after / 1000),
+      tonumber(response.headers["retry-after"])
+    )
+    assert(said.retry_after > 2000)
+    local lines = other:run(counter.add("a", 1)).documents
+    assert.equal("overloaded", lines[1].error.code)
+    other:stop()
+    program.remove(slow)
+  end)
+
   it("has JSON that json.encode made", function()
     local text = json.encode({ n = 1, text = 'ü "\\\n\1' })
     local response = node:send("cell/counter/text/add", text)
