@@ -305,10 +305,16 @@ void ae__connection_read(ae__connection *c, ae_str bytes) {
     want_tls(c);
     return;
   }
-  if (!c->tls)
+  if (!c->tls) {
     ae__connection_plain(c, bytes);
-  else if (!ae__tls_open(c, bytes))
+  } else if (ae__tls_open(c, bytes)) {
+    return;
+  } else if (c->phase == AE__IDLE) {
+    linger(c); /* the alert that says why still goes out */
+    ae__connection_mark(c);
+  } else {
     ae__connection_cut(c);
+  }
 }
 
 void ae__connection_eof(ae__connection *c) {

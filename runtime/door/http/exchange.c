@@ -78,6 +78,7 @@ static void begin_head(ae__request *r, int status, const char *type) {
   ae__connection *c = r->connection;
   ae_buf *out = &c->out;
   AE_ASSERT_CMP(r->status, ==, 0);
+  ae_buf_reserve(out, 1024); /* most answers, at once */
   r->status = status;
   decide_keep(r);
   ae__tally_add(c->http, r->x.route, status);

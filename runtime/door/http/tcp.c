@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "door/http/server.h"
 
@@ -11,6 +12,7 @@
 #define KEEPALIVE_S 60
 /* Beyond the limit, so many are told why; the others are just closed. */
 #define TOLD 64
+#define OTHER_FILES 256 /* the store's, libraries' */
 
 typedef struct ae__listener {
   ae__http *http;
@@ -211,13 +213,20 @@ static void name_url(ae__http *http) {
 }
 
 /* As many files as this process may have at all: each connection is one. */
-static void raise_files(ae__http *http) {
+static void raise_files(const ae__http *http) {
   struct rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  rlim_t wanted = http->limits.connections + TOLD + 256;
+  rlim_t wanted = http->limits.connections + TOLD + OTHER_FILES;
   if (files.rlim_cur >= wanted) return;
   files.rlim_cur = wanted < files.rlim_max ? wanted : files.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &files);
+  if (setrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur == wanted) return;
+  char most[24], connections[24];
+  snprintf(most, sizeof most, "%llu", (unsigned long long)files.rlim_max);
+  snprintf(connections, sizeof connections, "%u", http->limits.connections);
+  ae_log(AE_LOG_WARN,
+         "this process may open fewer files than it would need for as many "
+         "connections as http.connections says; raise `ulimit -n`",
+         "files", most, "connections", connections, NULL);
 }
 
 static void on_own_closed(uv_handle_t *handle) {

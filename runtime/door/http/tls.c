@@ -6,6 +6,10 @@
 
 #include "base/mem.h"
 
+/* A record of TLS holds no more. OpenSSL's buffers grow to the most that they
+ * ever held, so they get no more than that at a time. */
+#define RECORD 16384
+
 struct ae__tls_shared {
   SSL_CTX *context;
 };
@@ -14,6 +18,7 @@ struct ae__tls {
   SSL *ssl;
   BIO *in, *out; /* the SSL's */
   bool spoken;
+  bool ended; /* the peer has said goodbye */
   ae_buf sealed;
 };
 
@@ -140,36 +145,50 @@ bool ae__tls_spoken(const ae__tls *tls) {
   return tls->spoken;
 }
 
-bool ae__tls_open(ae__connection *c, ae_str bytes) {
-  static char plain[16384]; /* one thread; a record's worth */
+/* Hands on what has come whole; whether more may come. */
+static bool read_plain(ae__connection *c) {
+  static char plain[RECORD]; /* one thread */
   ae__tls *tls = c->tls;
-  tls->spoken = true;
-  ERR_clear_error();
-  if (BIO_write(tls->in, bytes.ptr, (int)bytes.len) != (int)bytes.len)
-    return false;
   int len;
   while ((len = SSL_read(tls->ssl, plain, sizeof plain)) > 0)
     ae__connection_plain(c, (ae_str){plain, (size_t)len});
   int why = SSL_get_error(tls->ssl, len);
-  collect(tls);
+  if (why == SSL_ERROR_ZERO_RETURN) tls->ended = true;
+  return why == SSL_ERROR_WANT_READ;
+}
+
+bool ae__tls_open(ae__connection *c, ae_str bytes) {
+  ae__tls *tls = c->tls;
+  tls->spoken = true;
+  ERR_clear_error();
+  for (bool more = true; more && bytes.len > 0;) {
+    size_t len = bytes.len < RECORD ? bytes.len : RECORD;
+    if (BIO_write(tls->in, bytes.ptr, (int)len) != (int)len) return false;
+    bytes.ptr += len;
+    bytes.len -= len;
+    more = read_plain(c);
+    collect(tls);
+    if (!more && !tls->ended) return false;
+  }
   ae__connection_mark(c);
-  if (why == SSL_ERROR_ZERO_RETURN) ae__connection_eof(c);
-  return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_ZERO_RETURN;
+  if (tls->ended) ae__connection_eof(c);
+  return true;
 }
 
 bool ae__tls_seal(ae__connection *c) {
   ae__tls *tls = c->tls;
-  if (c->out.len > 0 && SSL_is_init_finished(tls->ssl)) {
-    ERR_clear_error();
-    size_t at = 0;
-    while (at < c->out.len) {
-      size_t taken;
-      if (SSL_write_ex(tls->ssl, c->out.ptr + at, c->out.len - at, &taken) != 1)
-        return false;
-      at += taken;
-    }
-    ae_buf_reset(&c->out);
+  size_t left = SSL_is_init_finished(tls->ssl) ? c->out.len : 0;
+  const char *at = c->out.ptr;
+  ERR_clear_error();
+  while (left > 0) {
+    size_t taken;
+    if (SSL_write_ex(tls->ssl, at, left < RECORD ? left : RECORD, &taken) != 1)
+      return false;
+    collect(tls);
+    at += taken;
+    left -= taken;
   }
+  if (at != c->out.ptr) ae_buf_reset(&c->out);
   collect(tls);
   return true;
 }
