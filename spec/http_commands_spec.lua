@@ -4,8 +4,6 @@ local http = require("spec.support.http")
 local json = require("dkjson")
 local program = require("spec.support.program")
 
-local SIGUSR2 = 12
-
 describe("commands over HTTP #node", function()
   local folder, node
 
@@ -329,28 +327,6 @@ describe("commands over HTTP #node", function()
       assert.equal(200, node:send("cell/counter/calm/add", data(1)).status)
     end)
 
-    -- 60 lines of 5 MB, none of them whole: some are taken, the others refused.
-    it("keeps half a line of many only in bounded memory", function()
-      local before = node:memory()
-      local crowd = http.start_script("longlines.mjs", { node.port, 60, 5 })
-      program.wait_for(function()
-        return program.read(crowd.stdout):find("begun")
-      end, "60 lines to begin")
-      local grown = node:memory() - before
-      assert(grown < 200000, grown .. " kB more")
-      crowd:kill(SIGUSR2)
-      local result = crowd:wait()
-      assert.equal(0, result.status, result.err)
-      local outcomes = json.decode(result.out:match("{.*}"))
-      assert.equal(60, outcomes.accepted)
-      assert.equal(60, (outcomes.malformed or 0) + outcomes.overloaded)
-      -- Afterwards there is room again.
-      local long = ("x"):rep(5000000)
-      local response = node:run(long .. "\n" .. counter.add("long", 1))
-      assert.equal("malformed", response.documents[1].error.code)
-      assert.equal(61, response.documents[2].version)
-    end)
-
     it("survives clients that leave in the midst", function()
       for index = 1, 20 do
         local result = http.script("leave.mjs", { node.port, index })
@@ -385,28 +361,6 @@ describe("commands over HTTP #node", function()
       end
     end
     assert.equal(2000, #seen)
-  end)
-
-  it("says when to come again", function()
-    local slow = program.folder()
-    counter.app(slow)
-    program.write(slow .. "/aether.lua", [[return {
-      namespaces = { cell = { limits = { commands_per_s = 0.01 } } },
-    }]])
-    local other = http.start(slow)
-    assert.equal(200, other:send("cell/counter/a/add", data(1)).status)
-    local response = other:send("cell/counter/a/add", data(1))
-    local said = problem(response, 429, "overloaded")
-    assert.equal("commands_per_s", said.queue)
-    assert.equal(
-      math.ceil(said.retry_after / 1000),
-      tonumber(response.headers["retry-after"])
-    )
-    assert(said.retry_after > 2000)
-    local lines = other:run(counter.add("a", 1)).documents
-    assert.equal("overloaded", lines[1].error.code)
-    other:stop()
-    program.remove(slow)
   end)
 
   it("has JSON that json.encode made", function()

@@ -55,7 +55,8 @@
   X(USAGE, "usage", 400, 2, "wrong usage")                                    \
   X(NOT_FOUND, "not_found", 404, 3, "not there")                              \
   X(DUPLICATE, "duplicate", 200, 0, "stored before")                          \
-  X(CANCELED, "canceled", 503, 3, "closed before it was done")
+  X(CANCELED, "canceled", 503, 3, "closed before it was done")                \
+  X(UNREACHABLE, "unreachable", 503, 3, "no node answers")
 
 typedef enum ae_status {
 #define X(name, word, http, exit, text) AE_##name,

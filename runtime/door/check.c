@@ -119,7 +119,7 @@ static bool open_node(checking *c, ae_error *err) {
 
 static void replay(checking *c, ae_error *err) {
   if (c->config.store_source != AE_SETTING_FLAG)
-    ae__say("no node asked; reading the app's own store, %s", c->config.store);
+    ae__say("reading the app's own store, %s", c->config.store);
   ae__progress_start(&c->progress, c->args);
   c->check.mistake = on_mistake;
   c->check.progress = on_progress;

@@ -2,15 +2,18 @@
 #ifndef AE_DOOR_SESSION_H
 #define AE_DOOR_SESSION_H
 
-#include "door/subcommand.h"
+#include "door/client/client.h"
 #include "node/node.h"
 
 typedef struct ae__session {
   const ae__args *args;
   ae_config config;
   ae_loop loop;
-  ae_node *node; /* NULL: not open */
-  ae_error err;  /* for the subcommand's use */
+  bool looping;
+  ae_node *node;      /* NULL: not open */
+  ae__client *client; /* NULL: no node is asked */
+  ae_error why;       /* none is: what was tried; or nothing */
+  ae_error err;       /* for the subcommand's use */
 } ae__session;
 
 typedef enum ae__session_for {
@@ -25,6 +28,12 @@ typedef enum ae__session_for {
  * is open then. */
 int ae__session_open(ae__session *session, const ae__args *args,
                      ae__session_for purpose);
+/* The same, but where no --store names one, a running node is asked, if there
+ * is one: then `client` is open, and nothing else but the settings. */
+int ae__session_ask(ae__session *session, const ae__args *args,
+                    ae__session_for purpose);
+/* A running node, and nothing in its place. */
+int ae__session_reach(ae__session *session, const ae__args *args);
 /* Runs until nothing is in flight. */
 void ae__session_run(ae__session *session);
 /* To call where nothing is in flight, or inside a callback; after it the loop

@@ -24,6 +24,12 @@
         "at the end, wait at most so long for what is under way " \
         "(default: 20)"                                           \
   }
+#define FLAG_URL                                                   \
+  {                                                                \
+    "url", 0, "URL",                                               \
+        "the node's address (default: AETHER_URL, else the app's " \
+        "`listen`)"                                                \
+  }
 #define FLAG_JSON(text) \
   { "json", 0, NULL, text }
 
@@ -137,6 +143,28 @@ const ae__subcommand ae__subcommands[] = {
      .least = 1,
      .most = 1,
      .run = ae__exec_run},
+    {.name = "send",
+     .group = RUN,
+     .summary = "send one command to a running node",
+     .usage = "NAMESPACE/TYPE/ID COMMAND [JSON|-]",
+     .flags = {FLAG_APP,
+               {"expect", 0, "VERSION",
+                "only at this version of the actor; 0: no events yet"},
+               {"id", 0, "ID",
+                "sent again with the same id, it takes effect once"},
+               FLAG_URL,
+               FLAG_JSON("the outcome as JSON, also on a terminal")},
+     .details =
+         "Prints the outcome, once it is durable. JSON is the command's data; "
+         "`-` reads it from\n"
+         "stdin. A node that wants a token gets that of the variable "
+         "AETHER_TOKEN.\n"
+         "Exit status: 0 accepted, 1 rejected or in conflict, 3 failed, or no "
+         "node answers.",
+     .example = "aether send bank/account/a-1 deposit '{\"amount\":5}'",
+     .least = 2,
+     .most = 3,
+     .run = ae__send_run},
     {.name = "state",
      .group = LOOK,
      .summary = "show actors' states, now or as they were",
@@ -227,6 +255,17 @@ const ae__subcommand ae__subcommands[] = {
      .least = 1,
      .most = 1,
      .run = ae__delete_run},
+    {.name = "status",
+     .group = CARE,
+     .summary = "show how a running node is, and what is wrong with it",
+     .usage = "",
+     .flags = {FLAG_APP, FLAG_URL, FLAG_JSON("the node's own document")},
+     .details =
+         "A token needs the right `admin`, and shows the namespaces that "
+         "it is for.\n"
+         "Exit status: 0 ready, 1 not ready, 3 no node answers.",
+     .example = "aether status",
+     .run = ae__status_run},
     {.name = "config",
      .group = CARE,
      .summary = "show each setting and where it came from",

@@ -453,8 +453,9 @@ ae_status ae_config_namespace(const ae_config *config, ae_str name,
 void ae_config_strays(void (*cb)(void *data, const char *name,
                                  const char *nearest),
                       void *data) {
-  static const char *const others[] = {PREFIX "FAULT", PREFIX "LONG",
-                                       PREFIX "BINARY", PREFIX "TOKEN"};
+  static const char *const others[] = {
+      PREFIX "FAULT", PREFIX "LONG", PREFIX "BINARY",      PREFIX "TOKEN",
+      PREFIX "URL",   PREFIX "CA",   PREFIX "CERTIFICATE", PREFIX "KEY"};
   for (char **at = environ; *at; at++) {
     if (strncmp(*at, PREFIX, sizeof PREFIX - 1) != 0) continue;
     const char *equals = strchr(*at, '=');

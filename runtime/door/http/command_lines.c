@@ -30,7 +30,6 @@ typedef struct command_lines {
   ae__stream *stream;
   ae_task pump;
   bool pumping; /* the task is deferred */
-  bool crowded; /* a line is left out because others take so much */
   bool paused;  /* no more of the body for now */
   bool full;    /* no more outcomes for now */
   bool ended;   /* every line was taken */
@@ -55,8 +54,8 @@ static void pump_later(command_lines *c) {
 
 static void refuse_line(command_lines *c) {
   ae_error err = {0};
-  bool crowded = c->crowded || c->lines.most < c->x->http->limits.line;
-  size_t limit = crowded ? LINE_LEAST : c->lines.most;
+  size_t limit = c->lines.most;
+  bool crowded = limit < c->x->http->limits.line;
   if (crowded) {
     ae_error_set(&err, AE_OVERLOADED,
                  "so many long lines come at once that one may take only %zu "
@@ -70,7 +69,6 @@ static void refuse_line(command_lines *c) {
   ae_error_uint(&err, "limit", limit);
   ae__stream_refuse(c->stream, c->lines.number, &err);
   ae_error_clear(&err);
-  c->crowded = false;
 }
 
 /* True: all that is there was read. */
@@ -170,13 +168,12 @@ void ae__command_lines_start(ae__exchange *x) {
 void ae__command_lines_body(ae__exchange *x, ae_str piece, bool end) {
   command_lines *c = x->context;
   if (!c) return; /* refused */
-  bool crowded = all_unread >= ALL_UNREAD && x->http->limits.line > LINE_LEAST;
-  c->lines.most = crowded ? LINE_LEAST : x->http->limits.line;
+  size_t most = x->http->limits.line;
+  bool crowded = all_unread >= ALL_UNREAD && most > LINE_LEAST;
+  c->lines.most = crowded ? LINE_LEAST : most;
   ae__lines_feed(&c->lines, piece, end);
   count_unread(c);
-  if (crowded && !c->lines.skipping) c->crowded = true;
   pump(c);
-  if (!c->lines.skipping) c->crowded = false;
 }
 
 void ae__command_lines_drained(ae__exchange *x) {

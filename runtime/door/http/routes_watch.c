@@ -3,6 +3,7 @@
 #include "door/http/auth.h"
 #include "door/http/metrics.h"
 #include "door/http/openapi.h"
+#include "door/mark.h"
 
 static void say(ae__exchange *x, const char *word) {
   ae_buf body = {0};
@@ -15,6 +16,9 @@ static void say(ae__exchange *x, const char *word) {
 /* That there is an answer says that the loop lives: nothing else is asked, so
  * that nobody restarts a node whose store has failed. */
 static void start_health(ae__exchange *x) {
+  char mark[AE__MARK_LEN + 1];
+  ae__mark(ae_node_config(x->node), mark);
+  ae__exchange_add(x, AE__MARK_HEADER, ae_str_of(mark));
   say(x, "ok");
 }
 
