@@ -127,7 +127,7 @@ static void queue_front(ae__actor *actor, ae_list *list) {
 
 static void all_looked_up(ae__batch *batch) {
   ae__actor *actor = batch->actor;
-  if (batch->stale) {
+  if (batch->stale || !ae__actor_holds(actor)) {
     queue_front(actor, &batch->commands);
     batch_done(batch);
     ae__actor_cool(actor);
@@ -461,7 +461,8 @@ static void complete(ae__batch *batch, uint64_t position) {
     actor->phase = AE__READY;
     actor->relieved = false;
     uint64_t every = ae_module_snapshot_every(actor->type->module);
-    snapshot = every > 0 && actor->version / every > batch->base / every;
+    snapshot = every > 0 && actor->version / every > batch->base / every &&
+               ae__actor_holds(actor);
   }
   if (snapshot) ae__snapshot_save(actor);
   queue_front(actor, &batch->commands);

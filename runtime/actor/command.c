@@ -12,13 +12,16 @@
  *   LOADING → READY, COLD   on_loaded
  *   READY → LOOKING         look_up
  *   LOOKING → COMMITTING    on_looked_up → decide → store
- *   LOOKING → COLD          on_looked_up: the version is not the state's
+ *   LOOKING → COLD          on_looked_up: the version is not the state's, or
+ *                           the state is gone
+ *   READY → COLD            run: the state is gone; evicted
  *   COMMITTING → READY      complete
  *   COMMITTING → COLD       complete (cut), fail
  *
  * Invariants
  * 1. A batch is there exactly in LOOKING and COMMITTING.
- * 2. In READY the state is that of `version`, and `version` is stored.
+ * 2. In READY the state is that of `version`, and `version` is stored; or it
+ *    went with its script, and then the actor is cooled before it is used.
  * 3. No outcome that rests on a decision leaves before the append answered.
  * 4. A command is in one place: the queue, a batch, a conflict or a delay;
  *    what joined it hangs on it.
@@ -110,6 +113,8 @@ void ae__actor_mark(ae__actor *actor) {
 
 static void run(ae__actor *actor) {
   if (actor->phase != AE__COLD && actor->phase != AE__READY) return;
+  if (actor->phase == AE__READY && !ae__actor_holds(actor))
+    ae__actor_cool(actor);
   if (actor->phase == AE__READY && !ae_list_empty(&actor->reads)) {
     actor->pins++;
     ae__reads_serve(actor);

@@ -105,7 +105,7 @@ struct ae__actor {
   uint64_t handle;  /* the store's own, ae_append */
   ae_list dirty;    /* in actors->dirty while it has something to do */
   ae_list queue;    /* commands not yet taken into a batch, in order */
-  ae_state state;   /* 0 while COLD and LOADING */
+  ae_state state;   /* 0 while COLD and LOADING; see ae__actor_holds */
   uint32_t pins;    /* conflicts, delays and outcomes that come back to it */
   uint8_t phase;
   bool used;     /* since the hand went by */
@@ -116,6 +116,12 @@ struct ae__actor {
   ae_list ring;  /* in realm->ring */
   char id[];
 };
+
+/* Whether the state is still there: the script gives all up when it was
+ * stopped. */
+static inline bool ae__actor_holds(const ae__actor *actor) {
+  return ae_script_holds(actor->type->module, actor->state);
+}
 
 static inline ae_ref ae__actor_ref(const ae__actor *actor) {
   return (ae_ref){

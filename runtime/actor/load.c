@@ -1,14 +1,16 @@
 /* A state from the newest fitting snapshot and the events after it.
  *
  *   ae__load ─► snapshot? ─► read from snapshot + 1 ─► evolve ─► done
- *                  ▲                 │ history starts later: its base
- *                  └─────────────────┘ (once)
+ *      ▲           ▲                 │ history starts later: its base
+ *      │           └─────────────────┤ (once)
+ *      └─────────────────────────────┘ the script was stopped meanwhile
  */
 #include "actor/internal.h"
 #include "store/replay.h"
 
 #define EVOLVE_AT_ONCE 256
 
+static void begin(ae__loader *loader);
 static void read_events(ae__loader *loader);
 
 static void finish(ae__loader *loader, ae_status status, const ae_error *err) {
@@ -183,6 +185,11 @@ static void on_page(ae_read *read, ae_status status, const ae_page *page,
     return;
   }
   ae_error problem = {0};
+  if (!ae_script_holds(loader->type->module, loader->state)) {
+    if (!page->end) ae_read_end(read);
+    begin(loader);
+    return;
+  }
   if (!loader->replayed && read->base > loader->version) {
     /* Only the base snapshot tells what was before. */
     if (!page->end) ae_read_end(read);
@@ -229,8 +236,7 @@ static void read_events(ae__loader *loader) {
   ae_error_clear(&err);
 }
 
-void ae__load(ae__loader *loader) {
-  ae__hold(loader->actors);
+static void begin(ae__loader *loader) {
   loader->state = 0;
   loader->version = 0;
   loader->based = loader->replayed = false;
@@ -244,4 +250,9 @@ void ae__load(ae__loader *loader) {
   else
     read_events(loader);
   ae_error_clear(&err);
+}
+
+void ae__load(ae__loader *loader) {
+  ae__hold(loader->actors);
+  begin(loader);
 }

@@ -4,7 +4,8 @@
  *
  * Invariants: an actor's state is in the script (`state`) or dumped (`saved`),
  * or it is not followed (`over`). States in a script stay below half of its
- * memory: then all of them are dumped. */
+ * memory: then all of them are dumped. When a handler is stopped, all states in
+ * its script are gone, and what had one is over. */
 #include "node/check.h"
 
 #include "base/map.h"
@@ -31,6 +32,7 @@ typedef struct kind {
   realm *of;
   char *name;
   ae_module *module; /* NULL: the app has no such aggregate */
+  bool over;         /* it is quarantined */
   ae_map actors;     /* id → followed */
   struct kind *next;
 } kind;
@@ -203,6 +205,26 @@ static void save_all(realm *of) {
   ae_script_collect(of->script);
 }
 
+/* A handler was stopped: who had a state in the script is told of together. */
+static void lose_all(run *r, realm *of) {
+  uint64_t lost = 0;
+  for (followed *actor = of->live; actor; actor = actor->next_live) {
+    if (!actor->state || ae_script_holds(actor->of->module, actor->state))
+      continue;
+    give_up(actor);
+    lost++;
+  }
+  of->live = NULL;
+  if (lost == 0) return;
+  ae_error err = {0};
+  ae_error_set(&err, AE_SCRIPT_TIMEOUT,
+               "namespace %s: %llu more actors were being replayed when a "
+               "handler was stopped, and are not checked",
+               of->name, (unsigned long long)lost);
+  mistake(r, &err, (ae_str){0}, (ae_str){0});
+  ae_error_clear(&err);
+}
+
 static ae_status wake(followed *actor, ae_error *err) {
   realm *of = actor->of->of;
   if (actor->state) return AE_OK;
@@ -332,9 +354,16 @@ static void take_page(run *r) {
     const ae_record *record = &r->records[i];
     followed *actor = r->actors[i];
     r->of->counts.commits++;
-    if (actor->over) continue;
+    if (actor->over || actor->of->over) continue;
     ae_page one = {.records = record, .count = 1, .end = true};
-    if (take_record(actor, &one, &err) != AE_OK) report(actor, &err);
+    ae_status status = take_record(actor, &one, &err);
+    if (status == AE_MODULE_QUARANTINED) {
+      actor->of->over = true;
+      mistake(r, &err, (ae_str){0}, (ae_str){0});
+    } else if (status != AE_OK) {
+      report(actor, &err);
+    }
+    if (status == AE_SCRIPT_TIMEOUT) lose_all(r, actor->of->of);
     ae_error_clear(&err);
   }
   if (r->of->progress) r->of->progress(r->of);

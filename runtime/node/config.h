@@ -24,9 +24,10 @@ typedef struct ae_setting {
 
 typedef struct ae_namespace_config {
   char *name;
-  char *folder; /* of its modules, absolute */
-  double handler_ms;
-  size_t memory; /* bytes */
+  char *folder;              /* of its modules, absolute */
+  double handler_ms;         /* CPU time that a handler may take */
+  unsigned quarantine_after; /* stops in a row */
+  size_t memory;             /* bytes */
   size_t live_actors;
   double commands_per_s;    /* 0: no limit */
   double events_per_s;      /* 0: no limit */

@@ -69,6 +69,15 @@ void ae_node_wrong(ae_node *node,
   if (node->store && ae_store_health(node->store, &err) != AE_OK)
     each(data, (ae_str){0}, &err);
   ae_error_clear(&err);
+  for (size_t i = 0; i < node->count; i++) {
+    const ae__room *room = &node->rooms[i];
+    const ae_module *module;
+    for (size_t k = 0; (module = ae_script_module_at(room->script, k)); k++) {
+      if (ae_module_refused(module, &err) != AE_OK)
+        each(data, room->name, &err);
+      ae_error_clear(&err);
+    }
+  }
 }
 
 static void keep_first(void *data, ae_str ns, const ae_error *err) {

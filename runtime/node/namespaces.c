@@ -34,6 +34,7 @@ static ae_namespace_config *add_namespace(ae_config *config, ae_str name,
   *ns = (ae_namespace_config){.name = ae__str_copy(name),
                               .folder = folder,
                               .handler_ms = 50,
+                              .quarantine_after = 3,
                               .memory = (size_t)64 << 20,
                               .live_actors = 100000};
   return ns;
@@ -103,6 +104,8 @@ static void read_limits(ae_namespace_config *ns, ae_str fields) {
   double number;
   if (ae_unpack_field(fields, "limits", &group)) {
     if (field_number(group, "handler_ms", &number)) ns->handler_ms = number;
+    if (field_number(group, "quarantine_after", &number))
+      ns->quarantine_after = (unsigned)number;
     if (field_number(group, "memory_mb", &number))
       ns->memory = (size_t)number << 20;
     if (field_number(group, "live_actors", &number))
@@ -156,6 +159,7 @@ static void show_namespace(ae_config *config, const ae_namespace_config *ns,
                            const ae__found *key) {
   static const char *const leaves[] = {"modules",
                                        "limits.handler_ms",
+                                       "limits.quarantine_after",
                                        "limits.memory_mb",
                                        "limits.live_actors",
                                        "limits.commands_per_s",
@@ -193,9 +197,12 @@ static void show_namespace(ae_config *config, const ae_namespace_config *ns,
           ae_pack_uint(out, (uint64_t)ns->handler_ms);
         break;
       case 2:
-        ae_pack_uint(out, ns->memory >> 20);
+        ae_pack_uint(out, ns->quarantine_after);
         break;
       case 3:
+        ae_pack_uint(out, ns->memory >> 20);
+        break;
+      case 4:
         ae_pack_uint(out, ns->live_actors);
         break;
       default:

@@ -31,6 +31,8 @@ static ae_status load_modules(ae_node *node, const ae_node_options *options,
     ae_script_options script = {.ns = one->name,
                                 .folder = ns->folder,
                                 .memory_limit = ns->memory,
+                                .handler_ms = ns->handler_ms,
+                                .patience = ns->quarantine_after,
                                 .strict = options->strict,
                                 .mistake = pass_mistake,
                                 .data = &to};

@@ -104,6 +104,7 @@ static ae_status check_hash(ae_str text, ae_error *err) {
 
 static const ae__shape limits[] = {
     {.key = "handler_ms", .kind = AE__NUMBER, .max = 3600000},
+    {.key = "quarantine_after", .kind = AE__INTEGER, .min = 1, .max = 1e6},
     {.key = "memory_mb", .kind = AE__INTEGER, .min = 1, .max = 65536},
     {.key = "commands_per_s", .kind = AE__NUMBER, .max = 1e9},
     {.key = "events_per_s", .kind = AE__NUMBER, .max = 1e9},

@@ -100,6 +100,16 @@ static void put_names(fields *map, const char *key, const ae_module *module,
   for (uint32_t i = 0; i < count; i++) ae_pack_cstr(out, at(module, i));
 }
 
+static void put_quarantine(fields *map, const ae_module *module) {
+  ae_str cause;
+  int64_t since = ae_module_quarantined(module, &cause);
+  if (!since) return;
+  fields one = {0};
+  ae_pack_int(field(&one, "since"), since);
+  ae_pack_text(field(&one, "cause"), cause);
+  fields_close(&one, field(map, "quarantined"));
+}
+
 static void put_modules(fields *map, ae_script *script) {
   uint32_t count = 0;
   while (ae_script_module_at(script, count)) count++;
@@ -112,6 +122,7 @@ static void put_modules(fields *map, ae_script *script) {
     ae_pack_text(field(&one, "name"), ae_module_name(module));
     put_text(&one, "kind", ae_module_kind_word(kind));
     put_text(&one, "file", ae_module_file(module));
+    put_quarantine(&one, module);
     if (kind == AE_MODULE_AGGREGATE) {
       put_names(&one, "commands", module, ae_module_command_at);
       put_names(&one, "events", module, ae_module_event_at);
@@ -123,6 +134,7 @@ static void put_modules(fields *map, ae_script *script) {
 static void put_limits(fields *map, const ae_namespace_config *config) {
   fields one = {0};
   put_limit(&one, "handler_ms", config->handler_ms);
+  put_limit(&one, "quarantine_after", config->quarantine_after);
   put_limit(&one, "memory_mb", (double)(config->memory >> 20));
   put_limit(&one, "live_actors", (double)config->live_actors);
   put_limit(&one, "commands_per_s", config->commands_per_s);
@@ -197,6 +209,7 @@ static void put_room(fields *map, ae_node *node, const ae__room *room) {
   ae_pack_text(field(map, "revision"), ae_script_revision(room->script));
   ae_pack_int(field(map, "loaded"), room->loaded);
   put_uint(map, "memory_bytes", ae_script_memory(room->script));
+  put_uint(map, "stopped", ae_script_stops(room->script));
   put_uint(map, "live_actors", ae_realm_live(room->realm));
   put_limits(map, room->config);
   put_refused(map, room->realm);

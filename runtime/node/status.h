@@ -21,12 +21,14 @@ struct ae_status_read {
    * snapshots, bytes, position, file_bytes, unindexed, or error; pulse: beats,
    * standstills, late_ms, longest_ms; wrong: list of code, message, facts and,
    * where it concerns one, namespace; namespaces: name → folder, revision,
-   * loaded, memory_bytes, live_actors, limits (memory_mb, live_actors,
-   * commands_per_s …, nil: none), refused (commands, by the limit that they
-   * were above), retention (days, bytes, nil: none), modules: list of name,
-   * kind, file, and of aggregates commands, events, types: name → the members
-   * of ae_type_counts, bus: published, delivered, dropped, subscriptions,
-   * store: commits, events, actors, snapshots, bytes, position, or error. */
+   * loaded, memory_bytes, stopped (handlers that took too long), live_actors,
+   * limits (memory_mb, live_actors, commands_per_s …, nil: none), refused
+   * (commands, by the limit that they were above), retention (days, bytes, nil:
+   * none), modules: list of name, kind, file, where it is so quarantined
+   * (since, cause), and of aggregates commands, events, types: name → the
+   * members of ae_type_counts, bus: published, delivered, dropped,
+   * subscriptions, store: commits, events, actors, snapshots, bytes, position,
+   * or error. */
   void (*cb)(ae_status_read *read, ae_str document);
   void *data;
   void *impl; /* private */

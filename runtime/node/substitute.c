@@ -75,7 +75,9 @@ ae_status ae__substitute_open(ae__substitute *substitute,
   if (status == AE_OK) {
     const ae_script_options options = {.ns = ae_str_of(ns->name),
                                        .folder = substitute->folder,
-                                       .memory_limit = ns->memory};
+                                       .memory_limit = ns->memory,
+                                       .handler_ms = ns->handler_ms,
+                                       .patience = ns->quarantine_after};
     status = ae_script_open(&options, &substitute->script, err);
   }
   ae_buf_clear(&text);

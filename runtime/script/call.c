@@ -12,6 +12,18 @@ typedef struct state_work {
   ae_buf *out;
 } state_work;
 
+bool ae_script_holds(const ae_module *module, ae_state state) {
+  return state && state >> 32 == module->script->generation;
+}
+
+int ae__ref(ae_script *script, lua_State *L, ae_state state) {
+  if (state >> 32 != script->generation) {
+    ae__fail(script, L, AE_NOT_FOUND, 0,
+             "the actor's state is gone: the script was stopped since");
+  }
+  return (int)(uint32_t)state;
+}
+
 bool ae__is_map(ae_str bytes) {
   uint8_t first = bytes.len ? (uint8_t)bytes.ptr[0] : 0;
   return (first & 0xf0) == 0x80 || first == 0xde || first == 0xdf;
@@ -31,7 +43,8 @@ static void load_work(ae_script *script, lua_State *L, void *arg) {
   if (!ae__is_map(work->bytes) && !is_array(work->bytes)) {
     ae__fail(script, L, AE_VALUE_ERROR, 0, "the state is no table");
   }
-  work->state = luaL_ref(L, LUA_REGISTRYINDEX);
+  int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  work->state = (uint64_t)script->generation << 32 | (uint32_t)ref;
 }
 
 ae_status ae_script_load(ae_module *module, ae_str bytes, ae_state *out,
@@ -53,7 +66,7 @@ ae_status ae_script_initial(ae_module *module, ae_state *out, ae_error *err) {
 
 static void dump_work(ae_script *script, lua_State *L, void *arg) {
   state_work *work = arg;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, work->state);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ae__ref(script, L, work->state));
   if (!ae__encode(&script->codec, L, -1, "state", work->out)) {
     ae__fail_value(script, L, 0);
   }
@@ -69,7 +82,8 @@ ae_status ae_script_dump(ae_module *module, ae_state state, ae_buf *out,
 }
 
 void ae_script_drop(ae_module *module, ae_state state) {
-  if (state) luaL_unref(module->script->L, LUA_REGISTRYINDEX, state);
+  if (!ae_script_holds(module, state)) return;
+  luaL_unref(module->script->L, LUA_REGISTRYINDEX, (int)(uint32_t)state);
 }
 
 void ae__add_actor(ae_error *err, const ae_module *module, ae_str ns,
@@ -84,7 +98,8 @@ void ae__add_actor(ae_error *err, const ae_module *module, ae_str ns,
 void ae__call_evolve(ae_script *script, lua_State *L,
                      const ae_script_type *type, int args) {
   script->line = type->evolve.line;
-  lua_call(L, args, 1);
+  ae__watched_restart();
+  ae__call(L, args, 1);
   if (!lua_isnil(L, -1)) {
     ae__fail(script, L, AE_CONTRACT_ERROR, type->evolve.line,
              "evolve.%s returned a %s: it changes state in place and returns "
@@ -105,7 +120,7 @@ typedef struct evolve_work {
 static void evolve_all(ae_script *script, lua_State *L, void *arg) {
   evolve_work *work = arg;
   script->doing = "evolve";
-  lua_rawgeti(L, LUA_REGISTRYINDEX, work->state);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ae__ref(script, L, work->state));
   int state = lua_gettop(L);
   for (; work->done < work->count; work->done++) {
     const ae_script_event *event = &work->events[work->done];

@@ -36,7 +36,7 @@ static ae_script *check_live(lua_State *L, const char *what) {
   return script;
 }
 
-static int ctx_uuid(lua_State *L) {
+AE__HOST_FUNCTION(ctx_uuid) {
   ae_script *script = check_live(L, "uuid");
   if (script->ctx_kind != AE_CTX_DECIDE) {
     return luaL_error(L, "ctx.uuid: a policy has only ctx.random");
@@ -48,7 +48,7 @@ static int ctx_uuid(lua_State *L) {
 }
 
 /* As math.random: (), (n), (low, high). */
-static int ctx_random(lua_State *L) {
+AE__HOST_FUNCTION(ctx_random) {
   ae_script *script = check_live(L, "random");
   if (lua_isuserdata(L, 1)) {
     return luaL_error(L, "ctx.random: call it with a dot, as in ctx.random(6)");
@@ -92,7 +92,7 @@ static void push_metadata(ae_script *script, lua_State *L) {
 }
 
 /* upvalues: uuid, random */
-static int ctx_index(lua_State *L) {
+AE__HOST_FUNCTION(ctx_index) {
   const char *key = lua_tostring(L, 2);
   if (!key) return luaL_error(L, "ctx has only named fields");
   ae_script *script = check_live(L, key);
@@ -126,11 +126,11 @@ static int ctx_index(lua_State *L) {
   return 1;
 }
 
-static int ctx_newindex(lua_State *L) {
+AE__HOST_FUNCTION(ctx_newindex) {
   return luaL_error(L, "ctx is read-only; keep what changes in state");
 }
 
-static int ctx_tostring(lua_State *L) {
+AE__HOST_FUNCTION(ctx_tostring) {
   lua_pushliteral(L, "ctx");
   return 1;
 }

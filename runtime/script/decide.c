@@ -30,7 +30,7 @@ static void check_schema(ae_script *script, lua_State *L,
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->check_ref);
   lua_rawgeti(L, LUA_REGISTRYINDEX, command->schema);
   lua_pushvalue(L, data);
-  lua_call(L, 2, 4);
+  ae__call(L, 2, 4);
   if (!lua_toboolean(L, -4)) {
     script->status = AE_INVALID_COMMAND;
     const char *path = lua_tostring(L, -3);
@@ -251,7 +251,7 @@ static void take_rejection(ae_script *script, lua_State *L, int first,
 static void dump_state(ae_script *script, lua_State *L, ae_state state,
                        ae_buf *out) {
   ae_buf_reset(out);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, state);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ae__ref(script, L, state));
   if (!ae__encode(&script->codec, L, -1, "state", out)) {
     ae__fail_value(script, L, 0);
   }
@@ -299,7 +299,7 @@ static void evolve_answer(ae_script *script, lua_State *L,
   ae_decide *decide = work->decide;
   script->doing = "evolve";
   lua_settop(L, 0);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, work->state);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ae__ref(script, L, work->state));
   for (uint32_t i = 0; i < decide->event_count; i++) {
     mark at = ((mark *)script->marks.ptr)[i];
     const char *bytes = decide->events->ptr;
@@ -360,13 +360,14 @@ static void decide_one(ae_script *script, lua_State *L, void *arg) {
   script->line = command->decide.line;
   ae__ctx_begin(script, AE_CTX_DECIDE, decide->seed, decide);
   lua_rawgeti(L, LUA_REGISTRYINDEX, command->decide.ref);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, work->state);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ae__ref(script, L, work->state));
   lua_pushvalue(L, 1);
+  ae__watched_restart();
   if (command->decide.args > 2) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, script->ctx_ref);
-    lua_call(L, 3, LUA_MULTRET);
+    ae__call(L, 3, LUA_MULTRET);
   } else {
-    lua_call(L, 2, LUA_MULTRET);
+    ae__call(L, 2, LUA_MULTRET);
   }
   ae__ctx_end(script);
   int count = lua_gettop(L) - 1;
@@ -424,13 +425,17 @@ ae_status ae_script_decide(ae_module *module, ae_state state, ae_decide *decide,
   ae_buf_reset(&decide->reason);
   ae_buf_reset(&decide->details);
   decide_work work = {.module = module, .state = state, .decide = decide};
+  ae_status status = ae__ready(script, module, err);
+  if (status != AE_OK) return status;
   work.command = ae__command(module, decide->command);
   if (!work.command) return unknown_command(module, decide->command, err);
   size_t before = decide->events->len;
   ae_buf_reset(&script->marks);
-  ae_status status = ae__run(script, module, decide_one, &work, err);
+  status = ae__run(script, module, decide_one, &work, err);
   /* What does not fit the schema leaves the gate without an error. */
   if (status == AE_OK) status = script->status;
+  if (status != AE_SCRIPT_TIMEOUT && status != AE_INVALID_COMMAND)
+    module->strikes = 0; /* it came to an end by itself */
   if (status != AE_OK) {
     ae__add_actor(err, module, decide->ns, decide->id);
     decide->events->len = before;
@@ -474,7 +479,7 @@ static void schema_json(ae_script *script, lua_State *L, void *arg) {
   schema_work *work = arg;
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->json_ref);
   lua_rawgeti(L, LUA_REGISTRYINDEX, work->command->schema);
-  lua_call(L, 1, 1);
+  ae__call(L, 1, 1);
   if (!ae__encode(&script->codec, L, -1, "schema", work->out)) {
     ae__fail_value(script, L, 0);
   }

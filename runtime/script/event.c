@@ -25,6 +25,7 @@ static ae_script_type *bring(ae_script *script, lua_State *L, ae_module *module,
                              const ae_script_event *event) {
   const char *before = script->doing;
   script->doing = "upcast";
+  script->line = 0;
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->bring_ref);
   lua_insert(L, -2);
   lua_rawgeti(L, LUA_REGISTRYINDEX, module->ref);
@@ -33,7 +34,8 @@ static ae_script_type *bring(ae_script *script, lua_State *L, ae_module *module,
   lua_insert(L, -2);
   lua_pushnumber(L, (double)event->revision);
   lua_insert(L, -2);
-  lua_call(L, 4, 2);
+  ae__watched_restart();
+  ae__call(L, 4, 2);
   script->doing = before;
   ae_str name;
   name.ptr = lua_tolstring(L, -2, &name.len);

@@ -162,7 +162,7 @@ static void check_sources(ae_script *script, lua_State *L, void *arg) {
   ae_module *module = arg;
   (void)script;
   lua_rawgeti(L, LUA_REGISTRYINDEX, module->ref);
-  lua_getfield(L, -1, "from");
+  ae__getfield(L, -1, "from");
   if (lua_isstring(L, -1)) {
     check_from(module, lua_tostring(L, -1));
     return;
@@ -185,7 +185,7 @@ static void check_together(ae_module *module) {
     ae_error_clear(&mistake);
   }
   ae_error why = {0};
-  const ae_module *policy;
+  ae_module *policy;
   if (module->retry &&
       !ae__policy(script, ae_str_of(module->retry), &policy, &why)) {
     ae_error mistake = {0};
@@ -197,12 +197,13 @@ static void check_together(ae_module *module) {
   ae_error_clear(&why);
 }
 
-static ae_status load_all(ae_script *script, ae_error *err) {
-  ae_status status = find_files(script, err);
+static ae_status run_all(ae_script *script, ae_error *err) {
+  ae_status status = ae__state_open(script, err);
   if (status == AE_OK)
     status = ae__run(script, NULL, ae__take_policies, NULL, err);
   if (status != AE_OK) return status;
-  for (size_t i = 0; i < script->nmodules; i++) {
+  /* One that is stopped takes the state with it, and with it the others. */
+  for (size_t i = 0; i < script->nmodules && script->L; i++) {
     ae_module *module = script->modules[i];
     if (module->ref) continue;
     ae_error mistake = {0};
@@ -212,7 +213,7 @@ static ae_status load_all(ae_script *script, ae_error *err) {
     }
     ae_error_clear(&mistake);
   }
-  for (size_t i = 0; i < script->nmodules; i++) {
+  for (size_t i = 0; i < script->nmodules && script->L; i++) {
     if (script->modules[i]->ref) check_together(script->modules[i]);
   }
   if (script->nmistakes == 0) return AE_OK;
@@ -225,19 +226,56 @@ static ae_status load_all(ae_script *script, ae_error *err) {
   return first->status;
 }
 
+ae_status ae__load_all(ae_script *script, ae_error *err) {
+  script->loading = true;
+  ae_status status = run_all(script, err);
+  script->loading = false;
+  return status;
+}
+
+void ae__unload(ae_script *script) {
+  for (size_t i = 0; i < script->nmodules; i++) ae__forget(script->modules[i]);
+  for (size_t i = 0; i < script->npolicies; i++) {
+    ae_free(script->policies[i].name);
+  }
+  for (size_t i = 0; i < script->nmistakes; i++) {
+    ae_error_clear(script->mistakes[i]);
+    ae_free(script->mistakes[i]);
+  }
+  ae_free(script->policies);
+  ae_free(script->mistakes);
+  script->policies = NULL;
+  script->mistakes = NULL;
+  script->npolicies = script->nmistakes = 0;
+}
+
+static uint64_t ns_of(double ms) {
+  return (uint64_t)(ms * 1e6);
+}
+
 ae_status ae_script_open(const ae_script_options *options, ae_script **out,
                          ae_error *err) {
   *out = NULL;
+  ae_status status = ae__watchdog_hold(err);
+  if (status != AE_OK) return status;
+  double handler_ms = options->handler_ms > 0 ? options->handler_ms : 50;
   ae_script *script = ae_zalloc(sizeof *script);
   script->ns = ae_zalloc(options->ns.len + 1);
   if (options->ns.len) memcpy(script->ns, options->ns.ptr, options->ns.len);
   script->folder = ae_strdup(options->folder);
   script->strict = options->strict;
+  script->memory =
+      options->memory_limit ? options->memory_limit : AE_MEMORY_DEFAULT;
+  script->handler_ns = ns_of(handler_ms);
+  script->load_ns = ns_of(handler_ms * AE_LOAD_TIMES);
+  script->patience = options->patience ? options->patience : 3;
   script->log = options->log;
   script->mistake = options->mistake;
   script->data = options->data;
-  ae_status status = ae__state_open(script, options->memory_limit, err);
-  if (status == AE_OK) status = load_all(script, err);
+  status = find_files(script, err);
+  if (status == AE_OK) status = ae__load_all(script, err);
+  /* Loading it again will tell nobody. */
+  script->mistake = NULL;
   if (status != AE_OK) {
     ae_script_close(script);
     return status;
@@ -249,26 +287,20 @@ ae_status ae_script_open(const ae_script_options *options, ae_script **out,
 void ae_script_close(ae_script *script) {
   if (!script) return;
   ae__state_close(script);
+  ae__unload(script);
   for (size_t i = 0; i < script->nmodules; i++) {
     ae_module *module = script->modules[i];
-    ae__forget(module);
     ae_buf_clear(&module->source);
     ae_free(module->name);
     ae_free(module->file);
+    ae_free(module->cause);
     ae_free(module);
   }
-  for (size_t i = 0; i < script->npolicies; i++) {
-    ae_free(script->policies[i].name);
-  }
-  for (size_t i = 0; i < script->nmistakes; i++) {
-    ae_error_clear(script->mistakes[i]);
-    ae_free(script->mistakes[i]);
-  }
   ae_map_clear(&script->module_map);
-  ae_free(script->policies);
-  ae_free(script->mistakes);
+  ae_error_clear(&script->down);
   ae_free(script->modules);
   ae_free(script->folder);
   ae_free(script->ns);
   ae_free(script);
+  ae__watchdog_release();
 }

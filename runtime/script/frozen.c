@@ -13,7 +13,7 @@ bool ae__is_frozen(lua_State *L) {
   return frozen;
 }
 
-static int read_only(lua_State *L) {
+AE__HOST_FUNCTION(read_only) {
   const char *name =
       lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
   return luaL_error(
@@ -47,7 +47,9 @@ static bool is_null(lua_State *L) {
 static void keep_list(ae_script *script, lua_State *L, int index) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->lists_ref);
   lua_newtable(L);
+  size_t steps = 0;
   for (lua_pushnil(L); lua_next(L, index);) {
+    ae__poll_each(steps++);
     lua_pushvalue(L, -2);
     lua_insert(L, -2);
     lua_rawset(L, -4);
@@ -62,12 +64,14 @@ static void keep_list(ae_script *script, lua_State *L, int index) {
 bool ae__lists_mend(ae_script *script, lua_State *L) {
   bool changed = false;
   int top = lua_gettop(L), lists = top + 1, list = top + 2, copy = top + 3;
+  size_t steps = 0;
   luaL_checkstack(L, 10, "no room to look at shared lists");
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->lists_ref);
   for (int i = 0; i < script->nlists; i++) {
     lua_rawgeti(L, lists, 2 * i + 1);
     lua_rawgeti(L, lists, 2 * i + 2);
     for (lua_pushnil(L); lua_next(L, copy); lua_pop(L, 1)) {
+      ae__poll_each(steps++);
       lua_pushvalue(L, -2);
       lua_rawget(L, list);
       bool same = lua_rawequal(L, -1, -2);
@@ -90,13 +94,16 @@ static void freeze(ae_script *script, lua_State *L, int index, int depth);
 
 static void freeze_members(ae_script *script, lua_State *L, int index,
                            int depth) {
+  size_t steps = 0;
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    ae__poll_each(steps++);
     if (lua_istable(L, -1)) freeze(script, L, lua_gettop(L), depth + 1);
   }
 }
 
 static void freeze(ae_script *script, lua_State *L, int index, int depth) {
   if (depth > AE_PACK_DEPTH) return;
+  ae__poll();
   luaL_checkstack(L, 12, "the module's tables are too deep");
   int top = lua_gettop(L);
   bool marked = false, object = lua_getmetatable(L, index);
@@ -139,7 +146,9 @@ static void freeze(ae_script *script, lua_State *L, int index, int depth) {
   } else {
     lua_newtable(L);
     int shadow = lua_gettop(L);
+    size_t steps = 0;
     for (lua_pushnil(L); lua_next(L, index);) {
+      ae__poll_each(steps++);
       if (is_metafield(L, -2)) { /* it may be a metatable: looked up raw */
         lua_pop(L, 1);
         continue;

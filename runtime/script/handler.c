@@ -34,8 +34,8 @@ ae_handler ae__handler(ae_script *script, lua_State *L) {
 
 static void take_commands(ae_module *module, lua_State *L, int table) {
   ae_script *script = module->script;
-  lua_getfield(L, table, "decide");
-  lua_getfield(L, table, "schema");
+  ae__getfield(L, table, "decide");
+  ae__getfield(L, table, "schema");
   int decide = lua_gettop(L) - 1;
   for (lua_pushnil(L); lua_next(L, decide);) {
     module->commands = ae_realloc(
@@ -44,7 +44,7 @@ static void take_commands(ae_module *module, lua_State *L, int table) {
     *command = (ae_script_command){.name = ae_strdup(lua_tostring(L, -2))};
     command->decide = ae__handler(script, L);
     if (lua_istable(L, decide + 1)) {
-      lua_getfield(L, decide + 1, command->name);
+      ae__getfield(L, decide + 1, command->name);
       if (lua_istable(L, -1)) {
         command->schema = luaL_ref(L, LUA_REGISTRYINDEX);
       } else {
@@ -78,20 +78,20 @@ static void take_types(ae_module *module, lua_State *L, int table,
                        const char *handlers) {
   ae_script *script = module->script;
   int top = lua_gettop(L);
-  lua_getfield(L, table, handlers);
+  ae__getfield(L, table, handlers);
   for (lua_pushnil(L); lua_next(L, top + 1);) {
     ae_script_type *type = add_type(module, lua_tostring(L, -2));
     type->evolve = ae__handler(script, L);
   }
   if (module->kind == AE_MODULE_AGGREGATE) {
-    lua_getfield(L, table, "upcast");
+    ae__getfield(L, table, "upcast");
     if (lua_istable(L, -1)) {
       for (lua_pushnil(L); lua_next(L, top + 2); lua_pop(L, 1)) {
         ae_script_type *type = add_type(module, lua_tostring(L, -2));
         type->steps = true;
       }
     }
-    lua_getfield(L, table, "revision");
+    ae__getfield(L, table, "revision");
     if (lua_istable(L, -1)) {
       for (lua_pushnil(L); lua_next(L, top + 3); lua_pop(L, 1)) {
         ae_script_type *type = add_type(module, lua_tostring(L, -2));
@@ -120,7 +120,7 @@ static void take_aggregate(ae_module *module, lua_State *L, int table) {
   ae_script *script = module->script;
   take_commands(module, L, table);
   take_types(module, L, table, "evolve");
-  lua_getfield(L, table, "initial");
+  ae__getfield(L, table, "initial");
   if (lua_isnil(L, -1)) {
     ae_pack_map(&module->initial, 0);
   } else if (!ae__encode(&script->codec, L, -1, "initial", &module->initial)) {
@@ -128,15 +128,15 @@ static void take_aggregate(ae_module *module, lua_State *L, int table) {
              ae__line_of(module, AE_STR("initial")), "%.*s",
              (int)script->codec.problem.len, script->codec.problem.ptr);
   }
-  lua_getfield(L, table, "snapshot");
+  ae__getfield(L, table, "snapshot");
   if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "version");
-    lua_getfield(L, -2, "every");
+    ae__getfield(L, -1, "version");
+    ae__getfield(L, -2, "every");
     module->shape = (int64_t)lua_tonumber(L, -2);
     module->every = lua_isnil(L, -1) ? 100 : (uint64_t)lua_tonumber(L, -1);
     lua_pop(L, 2);
   }
-  lua_getfield(L, table, "retry");
+  ae__getfield(L, table, "retry");
   if (lua_isstring(L, -1)) module->retry = ae_strdup(lua_tostring(L, -1));
   lua_pop(L, 3);
 }
@@ -149,7 +149,7 @@ void ae__take(ae_module *module, lua_State *L, int table) {
   } else if (module->kind == AE_MODULE_PROCESS) {
     take_types(module, L, table, "react");
   } else if (module->kind == AE_MODULE_POLICY) {
-    lua_getfield(L, table, "retry");
+    ae__getfield(L, table, "retry");
     module->policy = ae__handler(module->script, L);
   }
 }

@@ -24,6 +24,12 @@ void ae__forget(ae_module *module);
 /* Work for the gate: runs the module's file unless that was done. */
 void ae__load_module(ae_script *script, lua_State *L, void *module);
 
+/* -- folder.c -- */
+/* Runs and checks all modules, in a new state. */
+ae_status ae__load_all(ae_script *script, ae_error *err);
+/* Undoes it, as far as it is outside of the state. */
+void ae__unload(ae_script *script);
+
 /* -- policy.c -- */
 /* Work for the gate: finds the policies of the standard library. */
 void ae__take_policies(ae_script *script, lua_State *L, void *unused);

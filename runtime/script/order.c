@@ -1,7 +1,6 @@
 /* pairs and next in the order of keys: numbers rising, strings bytewise, then
  * false and true. LuaJIT's own order differs between two states. */
 #include <lauxlib.h>
-#include <stdlib.h>
 
 #include "script/sandbox.h"
 
@@ -103,11 +102,13 @@ static void list_keys(lua_State *L, int count) {
   int at = 0;
   key *keys = lua_newuserdata(L, (size_t)count * sizeof *keys);
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+    ae__poll_each((size_t)at);
     take_key(L, -2, &keys[at++], 2);
   }
-  qsort(keys, (size_t)count, sizeof *keys, compare);
+  ae__sort(ae__script_of(L), keys, (size_t)count, sizeof *keys, compare);
   lua_createtable(L, count, 3);
   for (at = 0; at < count; at++) {
+    ae__poll_each((size_t)at);
     push_key(L, &keys[at]);
     lua_rawseti(L, -2, at + 1);
   }
@@ -115,14 +116,14 @@ static void list_keys(lua_State *L, int count) {
 
 /* What pairs goes through: a number where the keys are 1..n; else a list of
  * the keys in order. For read-only tables also true. */
-static int host_keys(lua_State *L) {
+AE__HOST_FUNCTION(host_keys) {
   lua_settop(L, 1);
   lua_pushvalue(L, 1);
   uncover(L, 2);
   size_t count = 0, n = lua_objlen(L, 2);
   bool sequence = true;
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
-    count++;
+    ae__poll_each(count++);
     if (sequence) {
       double k = lua_type(L, -2) == LUA_TNUMBER ? lua_tonumber(L, -2) : 0;
       sequence = k >= 1 && k <= (double)n && k == (double)(size_t)k;
@@ -138,15 +139,17 @@ static int host_keys(lua_State *L) {
 }
 
 /* The least key above the given one: stateless, so a step walks the table. */
-static int host_next(lua_State *L) {
+AE__HOST_FUNCTION(host_next) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
   lua_pushvalue(L, 1);
   uncover(L, 3);
   key after, best = {0}, k;
   bool found = false, first = lua_isnil(L, 2);
+  size_t steps = 0;
   if (!first) take_key(L, 2, &after, 1);
   for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
+    ae__poll_each(steps++);
     take_key(L, -2, &k, 1);
     if ((first || compare(&k, &after) > 0) &&
         (!found || compare(&k, &best) < 0)) {

@@ -29,8 +29,8 @@ void ae__take_policies(ae_script *script, lua_State *L, void *arg) {
   }
 }
 
-const ae_handler *ae__policy(ae_script *script, ae_str name,
-                             const ae_module **module, ae_error *err) {
+const ae_handler *ae__policy(ae_script *script, ae_str name, ae_module **module,
+                             ae_error *err) {
   ae_module *own = ae_map_get(&script->module_map, name);
   *module = NULL;
   if (own && own->kind == AE_MODULE_POLICY) {
@@ -69,7 +69,7 @@ const ae_handler *ae__policy(ae_script *script, ae_str name,
 }
 
 ae_status ae_script_policy(ae_script *script, ae_str name, ae_error *err) {
-  const ae_module *module;
+  ae_module *module;
   return ae__policy(script, name, &module, err) ? AE_OK : AE_CONTRACT_ERROR;
 }
 
@@ -144,7 +144,8 @@ static void retry_one(ae_script *script, lua_State *L, void *arg) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, work->handler->ref);
   lua_insert(L, 1);
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->ctx_ref);
-  lua_call(L, 2, 2);
+  ae__watched_restart();
+  ae__call(L, 2, 2);
   ae__ctx_end(script);
   if (lua_type(L, 1) == LUA_TNUMBER) {
     double delay = lua_tonumber(L, 1);
@@ -177,11 +178,14 @@ ae_status ae_script_retry(ae_script *script, ae_str policy, ae_retry *retry,
   retry->again = false;
   retry->delay_ms = 0;
   ae_buf_reset(&retry->reason);
-  const ae_module *module;
+  ae_status status = ae__ready(script, NULL, err);
+  if (status != AE_OK) return status;
+  ae_module *module;
   const ae_handler *handler = ae__policy(script, policy, &module, err);
   if (!handler) return AE_CONTRACT_ERROR;
   retry_work work = {handler, policy, retry};
-  ae_status status = ae__run(script, module, retry_one, &work, err);
+  status = ae__run(script, module, retry_one, &work, err);
+  if (module && status != AE_SCRIPT_TIMEOUT) module->strikes = 0;
   if (status != AE_OK) {
     retry->again = false;
     ae_buf_reset(&retry->reason);

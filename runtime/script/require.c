@@ -22,10 +22,10 @@ static int line_of_function(ae_script *script, lua_State *L, int table,
   lua_pushvalue(L, table);
   if (dot) {
     lua_pushlstring(L, key, (size_t)(dot - key));
-    lua_gettable(L, -2);
+    ae__getfield(L, -2, lua_tostring(L, -1));
   }
   if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, dot ? dot + 1 : key);
+    ae__getfield(L, -1, dot ? dot + 1 : key);
     if (lua_isfunction(L, -1)) {
       ae_handler handler = ae__handler(script, L);
       luaL_unref(L, LUA_REGISTRYINDEX, handler.ref);
@@ -43,9 +43,8 @@ static void check(ae_module *module, lua_State *L) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->module_ref);
   lua_pushvalue(L, table);
   lua_pushstring(L, module->name);
-  lua_call(L, 2, 2);
+  ae__call(L, 2, 2);
   size_t count = lua_objlen(L, -1);
-  ae_buf first = {0};
   int first_line = 0;
   for (size_t i = 1; i <= count; i++) {
     lua_rawgeti(L, table + 2, (int)i);
@@ -61,15 +60,12 @@ static void check(ae_module *module, lua_State *L) {
     ae__mistake(script, module, line, ae_str_of(text), &mistake);
     ae__report(script, &mistake);
     ae_error_clear(&mistake);
-    if (i == 1) {
-      ae_buf_printf(&first, "%s", text);
-      first_line = line;
-    }
+    if (i == 1) first_line = line;
     lua_pop(L, 3);
   }
   if (count > 0) {
-    lua_pushlstring(L, first.ptr, first.len);
-    ae_buf_clear(&first);
+    lua_rawgeti(L, table + 2, 1);
+    lua_getfield(L, -1, "message");
     ae__fail(script, L, AE_CONTRACT_ERROR, first_line, "%s",
              lua_tostring(L, -1));
   }
@@ -100,7 +96,7 @@ static void compile(ae_module *module, lua_State *L) {
 static void run_file(ae_module *module, lua_State *L) {
   ae_script *script = module->script;
   compile(module, L);
-  lua_call(L, 0, 1);
+  ae__call(L, 0, 1);
   check(module, L);
   ae__take(module, L, lua_gettop(L));
   script->shares = true;
@@ -178,7 +174,7 @@ static void require_library(ae_script *script, lua_State *L, ae_str name) {
   lua_remove(L, -2);
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->library_ref);
   lua_setfenv(L, -2);
-  lua_call(L, 0, 1);
+  ae__call(L, 0, 1);
   ae__freeze(script, L, -1);
 }
 

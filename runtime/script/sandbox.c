@@ -4,7 +4,7 @@
 
 #include <lauxlib.h>
 
-static int host_guard(lua_State *L) {
+AE__HOST_FUNCTION(host_guard) {
   ae__guard_stack(ae__script_of(L), L);
   return 0;
 }
@@ -12,7 +12,7 @@ static int host_guard(lua_State *L) {
 /* -- globals -- */
 
 /* Raises with the names of the table in upvalue 1 as candidates. */
-static int unknown_global(lua_State *L) {
+AE__HOST_FUNCTION(unknown_global) {
   ae_str name = {0};
   if (lua_type(L, 2) != LUA_TSTRING) {
     return luaL_error(L, "_G has only strings as keys");
@@ -54,13 +54,13 @@ static int unknown_global(lua_State *L) {
                     name.ptr);
 }
 
-static int new_global(lua_State *L) {
+AE__HOST_FUNCTION(new_global) {
   const char *name =
       lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
   return luaL_error(L, "global \"%s\" is not allowed; use local", name);
 }
 
-static int host_require(lua_State *L) {
+AE__HOST_FUNCTION(host_require) {
   ae_str name;
   name.ptr = luaL_checklstring(L, 1, &name.len);
   bool library = lua_toboolean(L, lua_upvalueindex(1));

@@ -5,7 +5,14 @@
  * Every call is synchronous, on one thread, and answers with a status: a Lua
  * error, a broken contract, a value that cannot be stored and refused memory
  * are AE_SCRIPT_ERROR, AE_CONTRACT_ERROR, AE_VALUE_ERROR and AE_SCRIPT_MEMORY
- * with facts `module`, `line`, `message`, `traceback` (of the script only). */
+ * with facts `module`, `line`, `message`, `traceback` (of the script only).
+ *
+ * A handler that takes too long is stopped wherever it is: AE_SCRIPT_TIMEOUT,
+ * with facts `module` and `limit` (ms). All states of actors in the script are
+ * gone then (ae_script_holds); its modules are loaded anew at once, and it can
+ * be used as before. A module that is stopped several times in a row is
+ * quarantined: its calls answer AE_MODULE_QUARANTINED with `module`, `since`
+ * (µs since 1970) and `cause`, until another script takes its place. */
 #ifndef AE_SCRIPT_SCRIPT_H
 #define AE_SCRIPT_SCRIPT_H
 
@@ -28,6 +35,10 @@ typedef struct ae_script_options {
   ae_str ns;           /* for messages */
   const char *folder;  /* the namespace's modules: *.lua in it, not below */
   size_t memory_limit; /* bytes the state may take; 0: 64 MB */
+  double handler_ms;   /* CPU time that a handler may take; 0: 50. A module may
+                          take ten times as long to load */
+  unsigned patience;   /* times in a row that a module is stopped before it is
+                          quarantined; 0: 3 */
   bool strict;         /* catch a decide that changes its state (dev, test) */
   /* print and aether.log. NULL: ae_log. */
   void (*log)(void *data, ae_log_level level, ae_str module, ae_str text);
@@ -46,6 +57,8 @@ void ae_script_close(ae_script *script); /* NULL is harmless */
 /* A digest of all module files (16 hex digits): metadata.module_revision. */
 ae_str ae_script_revision(const ae_script *script);
 size_t ae_script_memory(const ae_script *script); /* bytes taken now */
+/* Handlers that were stopped so far, each with a state that was abandoned. */
+uint64_t ae_script_stops(const ae_script *script);
 /* A full garbage collection: after many states were dropped. */
 void ae_script_collect(ae_script *script);
 
@@ -62,18 +75,26 @@ ae_module_kind ae_module_kind_of(const ae_module *module);
 const char *ae_module_kind_word(ae_module_kind kind);
 ae_str ae_module_name(const ae_module *module);
 const char *ae_module_file(const ae_module *module);
+/* Since when (µs since 1970) it is quarantined, and why; 0: it is not. */
+int64_t ae_module_quarantined(const ae_module *module, ae_str *cause);
+/* AE_OK, or what its calls answer: AE_MODULE_QUARANTINED. */
+ae_status ae_module_refused(const ae_module *module, ae_error *err);
 int64_t ae_module_snapshot_shape(const ae_module *module);  /* 0: none */
 uint64_t ae_module_snapshot_every(const ae_module *module); /* 0: never */
 ae_str ae_module_retry(const ae_module *module); /* policy; len 0: not named */
-/* Names of its commands, events or rows' events, sorted; NULL behind the last
- */
+/* Names of its commands, events or rows' events, sorted; NULL behind the last.
+ * They live until the next call that runs code of the script. */
 const char *ae_module_command_at(const ae_module *module, size_t index);
 const char *ae_module_event_at(const ae_module *module, size_t index);
 /* Appends a JSON Schema (as msgpack) of a command's data; false: it has none */
 bool ae_module_command_schema(ae_module *module, ae_str command, ae_buf *out);
 
 /* -- states of actors: values held in the script, by number -- */
-typedef int ae_state; /* 0: none */
+typedef uint64_t ae_state; /* 0: none. A number is never given twice */
+
+/* Whether the script still holds it: all are gone once a handler was stopped.
+ * One that is gone can be dropped; to all other calls it is AE_NOT_FOUND. */
+bool ae_script_holds(const ae_module *module, ae_state state);
 
 /* A copy of the aggregate's `initial`. */
 ae_status ae_script_initial(ae_module *module, ae_state *out, ae_error *err);

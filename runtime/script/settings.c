@@ -6,6 +6,7 @@
 #include "script/state.h"
 
 #define MEMORY ((size_t)16 << 20) /* bytes that settings may take */
+#define TIME UINT64_C(1000000000) /* ns, to run */
 
 typedef struct settings_work {
   ae_buf source;
@@ -21,7 +22,7 @@ static void run_settings(ae_script *script, lua_State *L, void *arg) {
   }
   lua_rawgeti(L, LUA_REGISTRYINDEX, script->env_ref);
   lua_setfenv(L, -2);
-  lua_call(L, 0, 1);
+  ae__call(L, 0, 1);
   if (!lua_istable(L, -1)) {
     ae__fail(script, L, AE_CONTRACT_ERROR, 0,
              "the file must return a table of settings; it returned %s",
@@ -49,16 +50,22 @@ ae_status ae_script_settings(const char *file, ae_buf *out, ae_error *err) {
     ae_buf_clear(&work.source);
     return status;
   }
-  ae_script script = {0};
+  ae_script script = {.memory = MEMORY, .load_ns = TIME, .loading = true};
+  ae_status status = ae__watchdog_hold(err);
+  if (status != AE_OK) {
+    ae_buf_clear(&work.source);
+    return status;
+  }
   script.ns = ae_strdup("");
   ae_module module = {.script = &script, .name = ae_strdup("aether")};
   size_t before = out->len;
-  ae_status status = ae__state_open(&script, MEMORY, err);
+  status = ae__state_open(&script, err);
   if (status == AE_OK) {
     status = ae__run(&script, &module, run_settings, &work, err);
   }
   if (status != AE_OK) out->len = before;
   ae__state_close(&script);
+  ae__watchdog_release();
   ae_free(module.name);
   ae_free(script.ns);
   ae_buf_clear(&work.source);

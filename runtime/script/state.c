@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
+#include <setjmp.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -17,6 +18,7 @@
 #define C_STACK ((size_t)1 << 20)
 #define TRACE 12         /* levels that a traceback shows */
 #define TEXT_SHOWN 2000u /* bytes of what a script raised */
+#define STOPPED (-1)     /* where lua_pcall gives its statuses */
 
 /* Thrown by ae__fail: the address says that the error is in script->err. */
 static char failed;
@@ -93,7 +95,7 @@ static void add_doing(ae_script *script) {
 }
 
 /* Runs where an error reaches the gate, on top of the stack that raised it. */
-static int on_error(lua_State *L) {
+AE__HOST_FUNCTION(on_error) {
   ae_script *script = ae__script_of(L);
   if (lua_touserdata(L, 1) == &failed) return 1;
   script->status = AE_SCRIPT_ERROR;
@@ -203,9 +205,28 @@ static void collect(ae_script *script, lua_State *L) {
       heap->used < limit ? heap->used + (limit - heap->used) / 2 : limit;
 }
 
+void ae__call(lua_State *L, int args, int results) {
+  {
+    AE__LUA_MODE;
+    lua_call(L, args, results);
+  }
+  ae__poll();
+}
+
+void ae__getfield(lua_State *L, int index, const char *key) {
+  {
+    AE__LUA_MODE;
+    lua_getfield(L, index, key);
+  }
+  ae__poll();
+}
+
 static int runner(lua_State *L) {
   ae_script *script = ae__script_of(L);
-  if (script->heap->used >= script->full) collect(script, L);
+  if (script->heap->used >= script->full) {
+    collect(script, L);
+    ae__watched_restart(); /* it was no handler's time */
+  }
   script->work(script, L, script->arg);
   if (script->nlists > 0 && ae__lists_mend(script, L)) {
     ae__fail(script, L, AE_CONTRACT_ERROR, 0,
@@ -238,8 +259,16 @@ static ae_status memory_error(ae_script *script, ae_error *err) {
   return AE_SCRIPT_MEMORY;
 }
 
-ae_status ae__run(ae_script *script, const ae_module *module, ae_work *work,
+/* A frame of its own for the jump to come back to. */
+static __attribute__((noinline)) int enter(lua_State *L) {
+  if (sigsetjmp(ae__here.jump, AE__JUMP_MASK)) return STOPPED;
+  return lua_pcall(L, 0, 0, HANDLER);
+}
+
+ae_status ae__run(ae_script *script, ae_module *module, ae_work *work,
                   void *arg, ae_error *err) {
+  ae_status status = ae__ready(script, module, err);
+  if (status != AE_OK) return status;
   lua_State *L = script->L;
   AE_ASSERT_CMP(lua_gettop(L), ==, RUNNER);
   script->work = work;
@@ -253,14 +282,17 @@ ae_status ae__run(ae_script *script, const ae_module *module, ae_work *work,
   script->stack_limit = (uintptr_t)__builtin_frame_address(0) - C_STACK;
   script->heap->refused = false;
   script->shares = false;
+  ae__watched_begin(script->loading ? script->load_ns : script->handler_ns);
   lua_pushvalue(L, RUNNER);
-  int failure = lua_pcall(L, 0, 0, HANDLER);
-  if (failure && script->nlists > 0) {
+  int failure = enter(L);
+  if (failure > 0 && script->nlists > 0) {
     script->work = mend;
     lua_pushvalue(L, RUNNER);
-    lua_pcall(L, 0, 0, 0);
+    if (enter(L) == STOPPED) failure = STOPPED;
   }
+  ae__watched_end();
   script->ctx_kind = AE_CTX_NONE;
+  if (failure == STOPPED) return ae__stopped(script, module, err);
   lua_settop(L, RUNNER);
   /* A script may have caught the refusal and gone on with half a result. */
   if (script->heap->refused || failure == LUA_ERRMEM) {
@@ -356,8 +388,9 @@ static void open_library(ae_script *script, lua_State *L, void *arg) {
   ae__ctx_open(script, L);
 }
 
-ae_status ae__state_open(ae_script *script, size_t limit, ae_error *err) {
-  if (limit == 0) limit = AE_MEMORY_DEFAULT;
+ae_status ae__state_open(ae_script *script, ae_error *err) {
+  static _Atomic uint32_t generations;
+  size_t limit = script->memory;
   if (limit < AE_MEMORY_LEAST) {
     return ae_error_set(err, AE_SCRIPT_MEMORY,
                         "namespace %s: memory_mb must be at least %zu",
@@ -371,6 +404,9 @@ ae_status ae__state_open(ae_script *script, size_t limit, ae_error *err) {
   }
   script->heap->owner = script;
   script->full = limit / 2;
+  script->nlists = 0;
+  do script->generation = atomic_fetch_add(&generations, 1) + 1;
+  while (script->generation == 0);
   script->L = lua_newstate(ae__heap_realloc, script->heap);
   if (!script->L) {
     return ae_error_set(err, AE_SCRIPT_MEMORY, "namespace %s: no Lua state",
@@ -400,10 +436,19 @@ void ae__state_close(ae_script *script) {
   ae_buf_clear(&script->before);
   ae_buf_clear(&script->after);
   ae_buf_clear(&script->marks);
+  ae_buf_clear(&script->scratch);
+}
+
+void ae__state_abandon(ae_script *script) {
+  ae__mcode_free(script->L);
+  ae__heap_close(script->heap);
+  script->heap = NULL;
+  script->L = NULL;
+  script->generation = 0;
 }
 
 size_t ae_script_memory(const ae_script *script) {
-  return script->heap->used;
+  return script->heap ? script->heap->used : 0;
 }
 
 static void nothing(ae_script *script, lua_State *L, void *arg) {

@@ -9,11 +9,14 @@
 #include "script/alloc.h"
 #include "script/script.h"
 #include "script/value.h"
+#include "script/watchdog.h"
 
 #define AE_MEMORY_DEFAULT ((size_t)64 << 20)
 #define AE_MEMORY_LEAST                                 \
   ((size_t)2 << 20) /* the library itself needs about 1 \
                      */
+
+#define AE_LOAD_TIMES 10 /* handler_ms that a module may take to load */
 
 /* What ctx answers for; outside of these it is an error to ask. */
 typedef enum ae_ctx_kind {
@@ -77,14 +80,27 @@ struct ae_module {
   char *retry;       /* NULL: not named */
   ae_handler policy; /* kind policy */
   ae_buf initial;    /* msgpack */
+  /* survive the state */
+  unsigned strikes; /* times in a row that it was stopped */
+  int64_t since;    /* µs since 1970: quarantined; 0: it is not */
+  char *cause;      /* why, where it is */
 };
 
 struct ae_script {
-  lua_State *L;
+  lua_State *L; /* NULL: a handler was stopped, and loading again failed */
   ae_heap *heap;
+  uint32_t generation; /* of L, over all scripts of the process; never 0 */
   char *ns;
   char *folder;
   bool strict;
+  size_t memory;       /* bytes that a state may take */
+  uint64_t handler_ns; /* CPU time that a handler may take */
+  uint64_t load_ns;    /* and a module, while it is loaded */
+  unsigned patience;   /* strikes in a row that quarantine a module */
+  bool loading;        /* modules are being loaded */
+  uint64_t stops;      /* states abandoned so far */
+  ae_error down;       /* while L is NULL: why */
+  uint64_t again_at;   /* then: ns, monotonic; loading is tried again */
   void (*log)(void *data, ae_log_level level, ae_str module, ae_str text);
   void (*mistake)(void *data, const ae_error *err);
   void *data;
@@ -131,18 +147,29 @@ struct ae_script {
   size_t full;          /* bytes in use at which the next call collects */
   ae_buf before, after; /* strict: dumps of the state */
   ae_buf marks;         /* offsets of the events decided */
+  ae_buf scratch;       /* of a sort */
   ae_error **mistakes;  /* told already */
   size_t nmistakes;
 };
 
-/* A state with the standard library in it, and no modules; ns, folder, log and
- * data are set. On failure ae__state_close is still due. */
-ae_status ae__state_open(ae_script *script, size_t limit, ae_error *err);
+/* A state with the standard library in it, and no modules; what is set by
+ * options is set. On failure ae__state_close is still due. */
+ae_status ae__state_open(ae_script *script, ae_error *err);
 void ae__state_close(ae_script *script);
+/* The state was left in the midst of something: gives back its memory without
+ * looking into it. */
+void ae__state_abandon(ae_script *script);
 
 /* -- the gate -- */
-ae_status ae__run(ae_script *script, const ae_module *module, ae_work *work,
+/* `module`: whose code runs; may be NULL. AE_SCRIPT_TIMEOUT: it was stopped,
+ * and all states of actors are gone. */
+ae_status ae__run(ae_script *script, ae_module *module, ae_work *work,
                   void *arg, ae_error *err);
+/* lua_call of what is the script's own: it can be stopped. The caller's frames
+ * hold nothing that would have to be given back. */
+void ae__call(lua_State *L, int args, int results);
+/* lua_getfield of what a script made: it may have metamethods. As ae__call. */
+void ae__getfield(lua_State *L, int index, const char *key);
 /* Inside a call: leaves it with what ae_error_set left in script->err. Adds
  * the facts module, line and message where `line` is not negative (0: none). */
 _Noreturn void ae__fail(ae_script *script, lua_State *L, ae_status status,
@@ -158,7 +185,32 @@ void ae__guard_stack(ae_script *script, lua_State *L);
 /* The script of any of its Lua threads. */
 ae_script *ae__script_of(lua_State *L);
 
+/* -- sort.c -- */
+/* As qsort, and polls. `size` is a whole number of 8 bytes. */
+void ae__sort(ae_script *script, void *items, size_t count, size_t size,
+              int (*compare)(const void *, const void *));
+
+/* -- mcode.c -- */
+/* Gives back the machine code of a state that is not closed. */
+void ae__mcode_free(const void *state);
+
+/* -- stop.c -- */
+/* Whether the module can be called. AE_MODULE_QUARANTINED; or why the script
+ * could not be loaded again. */
+ae_status ae__refused(ae_script *script, const ae_module *module,
+                      ae_error *err);
+static inline ae_status ae__ready(ae_script *script, const ae_module *module,
+                                  ae_error *err) {
+  if (script->L && (!module || !module->since || script->loading)) return AE_OK;
+  return ae__refused(script, module, err);
+}
+/* After the call was left: says what was stopped, abandons the state, counts
+ * it against the module and loads all modules anew. AE_SCRIPT_TIMEOUT. */
+ae_status ae__stopped(ae_script *script, ae_module *module, ae_error *err);
+
 /* -- call.c -- */
+/* The registry's number of a state; fails where it is gone. */
+int ae__ref(ae_script *script, lua_State *L, ae_state state);
 /* Whether one well-formed value is a map. */
 bool ae__is_map(ae_str bytes);
 /* Calls the function that lies on the stack with the state, the data (and the
@@ -187,8 +239,8 @@ void ae__require(ae_script *script, lua_State *L, ae_str name, bool library);
 bool ae__read_file(const char *path, ae_buf *out);
 /* NULL, with AE_CONTRACT_ERROR in `err`: there is no such policy. `module` gets
  * the namespace's own, or NULL for the library's. */
-const ae_handler *ae__policy(ae_script *script, ae_str name,
-                             const ae_module **module, ae_error *err);
+const ae_handler *ae__policy(ae_script *script, ae_str name, ae_module **module,
+                             ae_error *err);
 /* A function on top of the stack, popped. */
 ae_handler ae__handler(ae_script *script, lua_State *L);
 ae_script_command *ae__command(const ae_module *module, ae_str name);

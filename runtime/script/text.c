@@ -9,7 +9,9 @@ static char original;
 
 void ae__tostring(lua_State *L, int index) {
   if (index < 0) index += lua_gettop(L) + 1;
-  if (luaL_callmeta(L, index, "__tostring")) {
+  if (luaL_getmetafield(L, index, "__tostring")) {
+    lua_pushvalue(L, index);
+    ae__call(L, 1, 1);
     if (!lua_isstring(L, -1)) {
       luaL_error(L, "__tostring must return a string, got %s",
                  luaL_typename(L, -1));
@@ -32,7 +34,7 @@ void ae__tostring(lua_State *L, int index) {
   }
 }
 
-static int host_tostring(lua_State *L) {
+AE__HOST_FUNCTION(host_tostring) {
   luaL_checkany(L, 1);
   ae__guard_stack(ae__script_of(L), L);
   ae__tostring(L, 1);
@@ -40,7 +42,7 @@ static int host_tostring(lua_State *L) {
 }
 
 /* Whether string.format can take its arguments as they are. */
-static int host_plain(lua_State *L) {
+AE__HOST_FUNCTION(host_plain) {
   const char *format = lua_tostring(L, 1);
   for (const char *at = format; at && (at = strchr(at, '%'));) {
     at++;
@@ -66,7 +68,7 @@ static int host_plain(lua_State *L) {
 }
 
 /* Its arguments, with text for what has addresses. */
-static int host_texts(lua_State *L) {
+AE__HOST_FUNCTION(host_texts) {
   ae__guard_stack(ae__script_of(L), L);
   int top = lua_gettop(L);
   for (int i = 1; i <= top; i++) {
@@ -112,7 +114,7 @@ static void log_text(ae_script *script, lua_State *L, ae_log_level level,
   ae_buf_clear(&where);
 }
 
-static int host_print(lua_State *L) {
+AE__HOST_FUNCTION(host_print) {
   ae__guard_stack(ae__script_of(L), L);
   int top = lua_gettop(L);
   luaL_checkstack(L, 2 * top + 2, "too many values to print");
@@ -131,7 +133,7 @@ static int host_print(lua_State *L) {
   return 0;
 }
 
-static int host_log(lua_State *L) {
+AE__HOST_FUNCTION(host_log) {
   static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
   int level = luaL_checkoption(L, 1, "info", levels);
   ae_str text;

@@ -5,9 +5,9 @@
 #include <lauxlib.h>
 #include <lualib.h>
 #include <math.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
+#include "script/state.h"
 
 #define FEW 32 /* keys that are sorted on the stack */
 
@@ -216,15 +216,18 @@ static bool encode_entry(ae_codec *codec, lua_State *L, const entry *e,
  * level up and goes back down, as encode_map does. */
 static bool encode_many(ae_codec *codec, lua_State *L, int index, ae_buf *out) {
   uint32_t count = 0, at = 0;
-  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) count++;
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
+    ae__poll_each(count++);
   entry *entries = lua_newuserdata(L, count * sizeof *entries);
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    ae__poll_each(at);
     if (!take_key(codec, L, -2, &entries[at++])) return false;
   }
   codec->depth++;
-  qsort(entries, count, sizeof *entries, compare);
+  ae__sort(ae__script_of(L), entries, count, sizeof *entries, compare);
   put_count(out, count, true);
   for (at = 0; at < count; at++) {
+    ae__poll_each(at);
     if (entries[at].key) {
       lua_pushlstring(L, entries[at].key, entries[at].len);
     } else {
@@ -284,7 +287,7 @@ static bool is_sequence(lua_State *L, int index, size_t n) {
       lua_pop(L, 2);
       return false;
     }
-    count++;
+    ae__poll_each(count++);
   }
   return count == n;
 }
@@ -328,6 +331,7 @@ static bool encode_table(ae_codec *codec, lua_State *L, int index,
   if (codec->depth == AE_PACK_DEPTH) {
     return PROBLEM(codec, "is nested deeper than %d", AE_PACK_DEPTH);
   }
+  ae__poll();
   luaL_checkstack(L, 2 * FEW + 16, "the value is too deep");
   int top = lua_gettop(L);
   bool marked = false;
@@ -353,6 +357,7 @@ static bool encode_table(ae_codec *codec, lua_State *L, int index,
     ae_step *step = &codec->steps[codec->depth - 1];
     step->key = NULL;
     for (size_t i = 1; fine && i <= n; i++) {
+      ae__poll_each(i);
       step->index = (double)i;
       lua_rawgeti(L, index, (int)i);
       fine = encode_any(codec, L, lua_gettop(L), out);

@@ -202,7 +202,10 @@ local function reap(process, options)
     return false
   end
   process.ended = word[0]
-  process.peak_kb = tonumber(usage[4]) -- struct rusage: ru_maxrss
+  -- struct rusage: ru_utime, ru_stime, ru_maxrss
+  process.cpu_ms = tonumber(usage[0] + usage[2]) * 1000
+    + tonumber(usage[1] + usage[3]) / 1000
+  process.peak_kb = tonumber(usage[4])
   return true
 end
 
@@ -210,7 +213,7 @@ function Process:running()
   return not self.ended and not reap(self, WNOHANG)
 end
 
---- Waits for the end: { status, signal, out, err, peak_kb }.
+--- Waits for the end: { status, signal, out, err, peak_kb, cpu_ms }.
 function Process:wait()
   while not self.ended do
     reap(self, 0)
@@ -220,6 +223,7 @@ function Process:wait()
     status = status,
     signal = signal,
     peak_kb = self.peak_kb,
+    cpu_ms = self.cpu_ms,
     out = program.read(self.stdout),
     err = program.read(self.stderr),
   }

@@ -19,6 +19,10 @@ static void on_mistake(void *data, const ae_error *err) {
 
 static void on_log(void *data, ae_log_level level, ae_str module, ae_str text) {
   app *a = data;
+  if (a->on_log) {
+    a->on_log();
+    return;
+  }
   ae_buf_printf(&a->log, "%d %.*s: %.*s\n", level, AE_FMT(module),
                 AE_FMT(text));
 }
@@ -38,13 +42,16 @@ static void open_with(app *a, va_list args) {
   for (const char *name; (name = va_arg(args, const char *));) {
     write_file(a, name, va_arg(args, const char *));
   }
-  ae_script_options options = {.ns = AE_STR("bank"),
-                               .folder = a->folder,
-                               .memory_limit = a->memory,
-                               .strict = a->strict,
-                               .log = on_log,
-                               .mistake = on_mistake,
-                               .data = a};
+  ae_script_options options = {
+      .ns = AE_STR("bank"),
+      .folder = a->folder,
+      .memory_limit = a->memory,
+      .handler_ms = a->handler_ms ? a->handler_ms : 60000,
+      .patience = a->patience,
+      .strict = a->strict,
+      .log = on_log,
+      .mistake = on_mistake,
+      .data = a};
   a->status = ae_script_open(&options, &a->script, &a->err);
 }
 

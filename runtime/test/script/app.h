@@ -17,6 +17,9 @@ typedef struct app {
   ae_decide decide; /* the last one */
   bool strict;
   size_t memory;
+  double handler_ms; /* 0: so much that nothing is stopped */
+  unsigned patience;
+  void (*on_log)(void); /* instead of taking it down; may be NULL */
 } app;
 
 /* Pairs of file name and text, then NULL. Opens the script and asserts that it
