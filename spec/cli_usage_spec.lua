@@ -4,7 +4,7 @@ local program = require("spec.support.program")
 
 local subcommands = {
   "new", "test", "check", "replay", "exec", "state", "events", "backup",
-  "restore", "delete", "config", "token", "doctor", "bench", "help", "version",
+  "restore", "delete", "config", "token", "nats-permissions", "doctor", "bench", "help", "version",
 }
 
 local folder
@@ -39,7 +39,7 @@ describe("the command line #node", function()
     assert.equal(0, result.status)
     assert.equal("", result.err)
     for _, name in ipairs(subcommands) do
-      assert(result.out:find("\n  " .. name .. " +%S"), name)
+      assert(result.out:find("\n  " .. name:gsub("%-", "%%-") .. " +%S"), name)
     end
     assert(result.out:find("\nRun commands\n", 1, true))
     assert(not result.out:find("\27"), "colour without a terminal")

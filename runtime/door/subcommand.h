@@ -79,6 +79,7 @@ int ae__events_run(const ae__args *args);
 int ae__exec_run(const ae__args *args);
 int ae__help_run(const ae__args *args);
 int ae__new_run(const ae__args *args);
+int ae__permissions_run(const ae__args *args);
 int ae__replay_run(const ae__args *args);
 int ae__restore_run(const ae__args *args);
 int ae__run_run(const ae__args *args);

@@ -299,6 +299,28 @@ const ae__subcommand ae__subcommands[] = {
      .least = 1,
      .most = 1,
      .run = ae__token_run},
+    {.name = "nats-permissions",
+     .group = CARE,
+     .summary = "print a namespace's account for nats-server's settings",
+     .usage = "NAMESPACE",
+     .flags = {{"nkey", 0, "PUBLIC",
+                "the user logs in with this key (default: the user NAMESPACE, "
+                "with a password)"},
+               FLAG_JSON("account, user and subjects as one JSON document")},
+     .details =
+         "Who logs in so reaches the commands, events and streams of this "
+         "namespace and nothing\n"
+         "else of the server: a node that serves it, and its clients. What is "
+         "printed goes into\n"
+         "the server's `accounts { … }`, one for each namespace; its head "
+         "names the variable of\n"
+         "the server's environment that holds the password. In aether.lua: "
+         "nats = { user = …,\n"
+         "password = … }, or nats = { nkey = FILE }.",
+     .example = "aether nats-permissions bank",
+     .least = 1,
+     .most = 1,
+     .run = ae__permissions_run},
     {.name = "doctor",
      .group = CARE,
      .summary = "check what is installed, permitted and misconfigured",

@@ -162,4 +162,10 @@ ae_status ae_store_stats(ae_store *store, ae_stats_read *read, ae_error *err);
  * "lives as long as the process". */
 const char *ae_store_promise(const ae_store *store);
 
+/* For permissions of nats-server: each subject that a store there publishes to
+ * for the namespace, its calls of JetStream's API among them. `subject` lives
+ * until `each` returns. */
+void ae_store_subjects(ae_str ns, void (*each)(void *data, const char *subject),
+                       void *data);
+
 #endif

@@ -22,10 +22,15 @@ end
 
 --- On the same port and folder as before.
 function Nats:start()
-  self.process = program.start({
+  local argv = {
     "nats-server", "-a", "127.0.0.1", "-p", tostring(self.port), "-js",
     "-sd", self.folder,
-  })
+  }
+  if self.config then
+    argv[#argv + 1] = "-c"
+    argv[#argv + 1] = self.config
+  end
+  self.process = program.start(argv, { env = self.env, seconds = 600 })
   program.wait_for(function()
     assert(self.process:running(), "nats-server ended")
     return answers(self.port)
@@ -43,8 +48,20 @@ function Nats:stop()
   program.remove(self.folder)
 end
 
-function nats.start()
-  local self = setmetatable({ folder = program.folder(), port = free_port() }, Nats)
+--- What it has logged since it was started.
+function Nats:log()
+  return program.read(self.process.stderr)
+end
+
+--- Options: `files` (name to text, beside its data; nats.conf is what it reads)
+-- and `env`.
+function nats.start(options)
+  options = options or {}
+  local self = setmetatable({ folder = program.folder(), port = free_port(), env = options.env }, Nats)
+  if options.files then
+    program.fill(self.folder, options.files)
+    self.config = self.folder .. "/nats.conf"
+  end
   self.url = "nats://127.0.0.1:" .. self.port
   self:start()
   return self
