@@ -131,6 +131,18 @@ static void takes_requests(void **state) {
              "transfer-encoding: Chunked\r\n\r\n"
              "3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n",
              "200 +", "a|a#abc");
+  CHECK("GET / HTTP/1.1\r\n" H
+        "Connection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+        "GET /a HTTP/1.1\r\n" H "\r\n",
+        "200 200 +");
+  CHECK_SAYS("POST /a HTTP/1.1\r\n" H
+             "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+             "Content-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n" H "\r\n",
+             "200 200 +", "a|a#abc");
+  CHECK("GET / HTTP/1.1\r\n" H
+        "Connection: close\r\n\r\n"
+        "GET / HTTP/1.1\r\n" H "\r\n",
+        "200");
   CHECK("GET / HTTP/1.0\r\n\r\n", "200");
   CHECK("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "200 +");
   CHECK("GET http://localhost/a HTTP/1.1\r\n" H "\r\n", "200 +");

@@ -3,7 +3,9 @@
  * how the bytes were cut into pieces changes nothing.
  *
  * The first byte of the input says how the rest is cut and how much the client
- * takes; the server gets the rest twice, the second time byte by byte. */
+ * takes, the second what stands before the rest, so that a short run gets
+ * beyond the first line; the server gets it all twice, the second time byte by
+ * byte. */
 #define _GNU_SOURCE /* memmem */
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,6 +149,20 @@ static void drive(ae__http *http, const char *bytes, size_t len, size_t step,
   ae_free(wire);
 }
 
+#define HOST "Host: localhost\r\n"
+static const char *const prefixes[] = {
+    "",
+    "GET /",
+    "GET /a HTTP/1.1\r\n" HOST,
+    "POST /a HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n",
+    "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n",
+    "POST /s HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n",
+    "POST /s HTTP/1.1\r\n" HOST "Content-Length: 100\r\n\r\n",
+    "POST /a HTTP/1.1\r\n" HOST
+    "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\n"
+    "12345\r\n0\r\n",
+};
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
   static ae_loop loop;
   static ae__http *http;
@@ -156,17 +172,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len) {
     MUST(ae_loop_init(&loop, NULL) == AE_OK);
     http_wire_server(http, &loop, tables, &limits);
   }
-  if (len < 1) return 0;
-  ae_buf once = {0}, again = {0};
-  const char *bytes = (const char *)data + 1;
-  drive(http, bytes, len - 1, 1 + (data[0] & 0x7fu) * 7,
+  if (len < 2) return 0;
+  ae_buf once = {0}, again = {0}, all = {0};
+  ae_buf_str(&all, ae_str_of(prefixes[data[1] % 8]));
+  ae_buf_add(&all, data + 2, len - 2);
+  const char *bytes = ae_buf_cstr(&all);
+  drive(http, bytes, all.len, 1 + (data[0] & 0x7fu) * 7,
         data[0] & 0x80 ? 100 : SIZE_MAX, &once);
-  drive(http, bytes, len - 1, 1, SIZE_MAX, &again);
+  drive(http, bytes, all.len, 1, SIZE_MAX, &again);
   /* Streams depend on the pieces; whole answers do not. */
-  if (!memmem(data, len, "/s", 2)) {
+  if (!memmem(bytes, all.len, "/s", 2)) {
     MUST(ae_str_eq(ae_buf_view(&once), ae_buf_view(&again)));
   }
   ae_buf_clear(&once);
   ae_buf_clear(&again);
+  ae_buf_clear(&all);
   return 0;
 }
