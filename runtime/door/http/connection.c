@@ -319,6 +319,7 @@ void ae__connection_read(ae__connection *c, ae_str bytes) {
 
 void ae__connection_eof(ae__connection *c) {
   ae__request *r = c->request;
+  if (c->phase == AE__CLOSED) return;
   c->eof = true;
   watch(c);
   /* Whoever asked everything may still read the answer. */
@@ -499,9 +500,12 @@ void ae__connection_cut(ae__connection *c) {
 
 void ae__connection_drain(ae__connection *c) {
   ae__request *r = c->request;
-  if (c->phase == AE__IDLE && ae__output_waiting(c) == 0) {
-    ae__connection_cut(c);
-  } else if (c->phase == AE__IDLE) {
+  if (c->phase == AE__IDLE) {
+    if (has_rest(c)) return; /* the answer to the next one ends it */
+    if (ae__output_waiting(c) == 0) {
+      ae__connection_cut(c);
+      return;
+    }
     linger(c);
     ae__connection_mark(c);
   } else if (r && r->endless && !r->ended) {

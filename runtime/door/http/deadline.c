@@ -54,8 +54,10 @@ static void overdue_send(ae__connection *c, uint64_t now) {
 
 static void overdue(ae__connection *c, unsigned kind, uint64_t now) {
   ae__request *r = c->request;
-  /* Not idle as long as it is owed something. */
-  if (kind == AE__DUE_IDLE && ae__output_waiting(c) > 0) {
+  /* Not idle as long as it is owed something; not late with a body that
+   * nobody reads. */
+  if ((kind == AE__DUE_IDLE && ae__output_waiting(c) > 0) ||
+      (kind == AE__DUE_BODY && r && r->paused)) {
     put(c->http, &c->due, kind, now);
     return;
   }

@@ -563,6 +563,24 @@ static void waits_not_while_paused(void **state) {
   assert_true(wire.shut);
 }
 
+/* The route has not enough room later, when no piece comes. */
+static void waits_not_while_paused_later(void **state) {
+  (void)state;
+  SEND(PIECES "ab");
+  ae__exchange_pause(told.x);
+  tick(2001);
+  tick(100000);
+  assert_false(wire.shut || wire.closed);
+  SEND("cd");
+  assert_string_equal(ae_buf_cstr(&told.body), "ab");
+  assert_false(wire.reading);
+  ae__exchange_resume(told.x);
+  run();
+  assert_string_equal(ae_buf_cstr(&told.body), "abcd");
+  tick(2001);
+  assert_true(wire.shut);
+}
+
 static void waits_between_requests(void **state) {
   (void)state;
   SEND(GET("/now/1"));
@@ -622,6 +640,7 @@ int main(void) {
       TEST(waits_for_the_first_byte),
       TEST(waits_for_bodies),
       TEST(waits_not_while_paused),
+      TEST(waits_not_while_paused_later),
       TEST(waits_between_requests),
       TEST(waits_for_who_takes_some),
       TEST(keeps_little_when_idle),
