@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "door/answer.h"
+#include "door/client/door.h"
 #include "door/interrupt.h"
 #include "door/session.h"
 #include "door/terminal.h"
@@ -224,6 +225,23 @@ static ae_status read_after(events *e, const char *text, ae_error *err) {
       text);
 }
 
+static int ask_node(events *e) {
+  const ae__events_wanted wanted = {
+      .ref = e->ref,
+      .is_actor = e->is_actor,
+      .after_version = e->after_version,
+      .after_position = e->after_position,
+      .has_index = e->has_index,
+      .after_index = e->after_index,
+      .type = e->type,
+      .follow = e->follow,
+      .text = e->text,
+  };
+  int exit = ae__client_events(&e->session, &wanted);
+  ae__session_clear(&e->session);
+  return exit;
+}
+
 int ae__events_run(const ae__args *args) {
   events e = {0};
   ae_error err = {0};
@@ -238,8 +256,9 @@ int ae__events_run(const ae__args *args) {
   if (status == AE_OK)
     status = read_after(&e, ae__args_get(args, "after"), &err);
   if (status != AE_OK) return ae__complain(args, &err);
-  int exit = ae__session_open(&e.session, args, AE__READ_EVENTS);
+  int exit = ae__session_ask(&e.session, args, AE__READ_EVENTS);
   if (exit != 0) return exit;
+  if (e.session.client) return ask_node(&e);
   ae__interrupt_listen(&e.interrupt, &e.session.loop.uv, on_interrupt, &e);
   e.watching = true;
   e.stats = (ae_stats_read){.ns = e.ref.ns, .cb = on_stats, .data = &e};

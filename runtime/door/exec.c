@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "door/client/door.h"
 #include "door/interrupt.h"
 #include "door/lines.h"
 #include "door/session.h"
@@ -294,7 +295,13 @@ int ae__exec_run(const ae__args *args) {
   if (status == AE_OK) status = ae__lines_open(&e.lines, args->rest[0], &err);
   if (status != AE_OK) return ae__complain(args, &err);
   e.limit = (size_t)limit;
-  int exit = ae__session_open(&e.session, args, AE__RUN_COMMANDS);
+  int exit = ae__session_ask(&e.session, args, AE__RUN_COMMANDS);
+  if (exit == 0 && e.session.client) {
+    exit = ae__client_exec(&e.session, e.lines.fd);
+    ae__session_clear(&e.session);
+    ae__lines_close(&e.lines);
+    return exit;
+  }
   if (exit != 0) {
     ae__lines_close(&e.lines);
     return exit;

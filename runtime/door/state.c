@@ -1,6 +1,7 @@
 /* `aether state`: a window of reads, answered in the order asked. */
 #include "base/mem.h"
 #include "door/answer.h"
+#include "door/client/door.h"
 #include "door/lines.h"
 #include "door/session.h"
 #include "door/terminal.h"
@@ -133,6 +134,12 @@ static void next(ae_task *task) {
   if (s->finished) ae__session_end(&s->session);
 }
 
+/* For a node: they are asked one by one. */
+static bool next_name(void *data, ae_str *name) {
+  bool end = false;
+  return take(data, name, &end);
+}
+
 int ae__state_run(const ae__args *args) {
   states *s = ae_zalloc(sizeof *s);
   ae_error err = {0};
@@ -148,8 +155,12 @@ int ae__state_run(const ae__args *args) {
   if (status == AE_OK && s->from_stdin)
     status = ae__lines_open(&s->lines, "-", &err);
   int exit = status == AE_OK ? 0 : ae__complain(args, &err);
-  if (exit == 0) exit = ae__session_open(&s->session, args, AE__READ_ACTORS);
-  if (exit == 0) {
+  if (exit == 0) exit = ae__session_ask(&s->session, args, AE__READ_ACTORS);
+  if (exit == 0 && s->session.client) {
+    bool pretty = ae__terminal(stdout) && !ae__args_json(args);
+    exit = ae__client_states(&s->session, s->at, pretty, next_name, s);
+    ae__session_clear(&s->session);
+  } else if (exit == 0) {
     s->pretty = ae__terminal(stdout) && !ae__args_json(args);
     go_on(s);
     ae__session_run(&s->session);

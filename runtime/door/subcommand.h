@@ -78,6 +78,7 @@ int ae__doctor_run(const ae__args *args);
 int ae__events_run(const ae__args *args);
 int ae__exec_run(const ae__args *args);
 int ae__help_run(const ae__args *args);
+int ae__listen_run(const ae__args *args);
 int ae__new_run(const ae__args *args);
 int ae__permissions_run(const ae__args *args);
 int ae__replay_run(const ae__args *args);

@@ -123,6 +123,7 @@ const ae__subcommand ae__subcommands[] = {
      .usage = "FILE|-",
      .flags = {FLAG_APP,
                FLAG_STORE,
+               FLAG_URL,
                {"in-flight", 0, "N",
                 "commands worked on at a time, 1 to 65536 (default: 1024)"},
                FLAG_JSON("the summary on stderr as JSON")},
@@ -137,7 +138,10 @@ const ae__subcommand ae__subcommands[] = {
          "order of the lines, printed once it is durable; a summary on "
          "stderr.\n"
          "Exit status: 0 all accepted, 1 some rejected or in conflict, 3 some "
-         "failed.",
+         "failed.\n"
+         "Where a node of the app runs, they go through it (without --store); "
+         "--in-flight is\n"
+         "its own then.",
      .example = "echo '{\"actor\":\"bank/account/a-1\",\"command\":\"open\"}' "
                 "| aether exec -",
      .least = 1,
@@ -172,6 +176,7 @@ const ae__subcommand ae__subcommands[] = {
      .flags = {FLAG_APP,
                {"at", 0, "VERSION", "as it was at this version"},
                FLAG_STORE,
+               FLAG_URL,
                FLAG_JSON("compact JSON also on a terminal")},
      .details = "With `-` the actors' names are read from stdin, one a line.",
      .example = "aether state bank/account/a-1 --at 1",
@@ -189,11 +194,32 @@ const ae__subcommand ae__subcommands[] = {
                {"follow", 0, NULL, "go on with what is stored from now on"},
                {"type", 0, "T", "only events of this type"},
                FLAG_STORE,
+               FLAG_URL,
                FLAG_JSON("one line an event, as JSON, also on a terminal")},
      .example = "aether events bank --type Deposited",
      .least = 1,
      .most = 1,
      .run = ae__events_run},
+    {.name = "listen",
+     .group = LOOK,
+     .summary = "print events of a running node as they happen",
+     .usage = "PATTERN",
+     .flags = {FLAG_APP,
+               {"type", 0, "T", "only events of this type; T,U: of these"},
+               {"actor", 0, "P",
+                "only of TYPE/ID; each a name, *, or a start and *"},
+               FLAG_URL,
+               FLAG_JSON("one line an event, as JSON, also on a terminal")},
+     .details =
+         "PATTERN is a namespace, or several: `shop.*` one more part, `>` all "
+         "that follow.\n"
+         "What is missed while the node is away, or dropped because it came "
+         "too fast, is told;\n"
+         "`aether events --follow` misses nothing. Ctrl-C ends it.",
+     .example = "aether listen bank --actor 'account/a-*'",
+     .least = 1,
+     .most = 1,
+     .run = ae__listen_run},
     {.name = "backup",
      .group = DATA,
      .summary = "copy the store into a file, beside a running node too",

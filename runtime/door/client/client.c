@@ -68,6 +68,10 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *data) {
   ae__client *client = data;
   size_t len = size * count;
   if (len > 5 && memcmp(bytes, "HTTP/", 5) == 0) client->mark[0] = 0;
+  if (len <= 2) { /* the head ends */
+    ae__curl.easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &client->http);
+    client->call->begun = client->http == 200;
+  }
   if (len < sizeof name || strncasecmp(bytes, name, sizeof name - 1) != 0)
     return len;
   const char *at = bytes + sizeof name - 1, *end = bytes + len;
@@ -105,13 +109,15 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data) {
       ae_buf_add(&client->body, bytes, len);
     return len;
   }
-  call->begun = true;
   if (!call->line) {
     ae_buf_add(&call->answer, bytes, len);
     return len;
   }
   ae__lines_feed(&client->lines, (ae_str){bytes, len}, false);
-  return give_lines(client) ? len : CURL_WRITEFUNC_ERROR;
+  if (!give_lines(client)) return CURL_WRITEFUNC_ERROR;
+  if (!call->flush || call->flush(call->data)) return len;
+  call->enough = true;
+  return CURL_WRITEFUNC_ERROR;
 }
 
 static size_t on_pull(char *to, size_t size, size_t count, void *data) {

@@ -42,6 +42,8 @@ typedef struct ae__call {
   /* Each line of an answer with status 200, without its newline; false:
    * enough, the call ends with AE_OK. NULL: `answer` gets it whole. */
   bool (*line)(void *data, ae_str line);
+  /* Behind the lines that came together; false: as above. May be NULL. */
+  bool (*flush)(void *data);
   void *data;
   ae_buf answer; /* the caller's to clear */
   bool begun;    /* out: an answer with status 200 began */
@@ -66,6 +68,7 @@ typedef struct ae__follow {
   ae__call call; /* `line` and `data` are the caller's */
   /* The path to ask for now; valid until the next. */
   const char *(*path)(void *data);
+  const char *missed; /* to be said with each outage; NULL: nothing */
 } ae__follow;
 ae_status ae__client_follow(ae__client *client, ae__follow *follow,
                             ae_error *err);

@@ -30,9 +30,10 @@ ae_status ae__client_follow(ae__client *client, ae__follow *follow,
       pause = PAUSE_LEAST;
     }
     if (!away)
-      ae__say("%s; asking again until it answers",
-              status == AE_OK ? "the node ends its answer, as one that stops"
-                              : ae_error_text(err));
+      ae__say("%s; asking again until it answers%s",
+              status == AE_OK ? "the node ended its answer, as one that stops"
+                              : ae_error_text(err),
+              follow->missed ? follow->missed : "");
     away = true;
     ae_error_clear(err);
     if (!ae__client_sleep(client, pause)) return AE_CANCELED;
