@@ -29,10 +29,13 @@ static ae_status begin(ae__session *session, const ae__args *args) {
 
 static int open_node(ae__session *session, ae__session_for purpose) {
   bool writes = purpose >= AE__RUN_COMMANDS;
+  bool store = purpose != AE__READ_MODULES ||
+               ae_config_has_store(&session->config, NULL) == AE_OK;
   const ae_node_options options = {
       .config = &session->config,
-      .modules = purpose == AE__READ_ACTORS || purpose == AE__RUN_COMMANDS,
-      .store = true,
+      .modules = purpose == AE__READ_ACTORS || purpose == AE__READ_MODULES ||
+                 purpose == AE__RUN_COMMANDS,
+      .store = store,
       .mode = writes ? AE_STORE_WRITE : AE_STORE_READ,
   };
   ae_status status = AE_OK;
@@ -42,7 +45,7 @@ static int open_node(ae__session *session, ae__session_for purpose) {
     status =
         ae_node_open(&session->loop, &options, &session->node, &session->err);
   if (status != AE_OK) return give_up(session);
-  if (!writes) say_own_store(session);
+  if (!writes && store) say_own_store(session);
   return 0;
 }
 

@@ -19,6 +19,7 @@ typedef struct ae__session {
 typedef enum ae__session_for {
   AE__READ_EVENTS,  /* the store, read-only */
   AE__READ_ACTORS,  /* modules too */
+  AE__READ_MODULES, /* modules; the store, read-only, where there is one */
   AE__RUN_COMMANDS, /* modules, and the store for writing */
   AE__CHANGE_STORE, /* the store for writing, which must be there */
   AE__FILL_STORE,   /* the store for writing */

@@ -83,6 +83,27 @@ const ae__subcommand ae__subcommands[] = {
          "Exit status 1 where something is wrong.",
      .example = "aether check",
      .run = ae__check_run},
+    {.name = "repl",
+     .group = APP,
+     .summary = "a Lua prompt inside a namespace, which stores nothing",
+     .usage = "[NAMESPACE]",
+     .flags = {FLAG_APP,
+               FLAG_STORE,
+               {"timeout", 0, "MS",
+                "what an input may take, 1 to 3600000 (default: 5000)"}},
+     .details =
+         "given(event(\"Deposited\", { amount = 10 })):when(\"withdraw\", { "
+         "amount = 4 }) says what\n"
+         "a command would do, and given(\"account/a-1\"):when(…) what it "
+         "would do to a stored\n"
+         "actor; state(\"account/a-1\") shows one. help() says more.\n"
+         "On a terminal: Tab completes, Ctrl-C interrupts, Ctrl-D ends. Else "
+         "inputs are read\n"
+         "from stdin and their results printed; exit status 1 where one "
+         "failed.",
+     .example = "aether repl bank",
+     .most = 1,
+     .run = ae__repl_run},
     {.name = "replay",
      .group = APP,
      .summary = "show each event of an actor and what it changed",
