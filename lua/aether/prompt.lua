@@ -39,26 +39,26 @@ end
 
 local show
 
-local function close(opened, parts, closed, indent)
+local function close(first, parts, last, indent)
   if #parts == 0 then
-    return opened .. closed
+    return first .. last
   end
-  local length, broken = #indent + #opened + #closed, false
+  local length, broken = #indent + #first + #last, false
   for _, part in ipairs(parts) do
     length = length + #part + 2
     broken = broken or part:find("\n", 1, true) ~= nil
   end
   if length <= WIDTH and not broken then
-    return opened .. " " .. table.concat(parts, ", ") .. " " .. closed
+    return first .. " " .. table.concat(parts, ", ") .. " " .. last
   end
   local inner = indent .. "  "
-  return opened
+  return first
     .. "\n"
     .. inner
     .. table.concat(parts, ",\n" .. inner)
     .. ",\n"
     .. indent
-    .. closed
+    .. last
 end
 
 local function show_table(t, on_way, indent, depth)
@@ -426,7 +426,10 @@ local function given(host, ...)
       end
     else
       error(
-        ('given wants an actor or an aggregate first, as in "account/a-1" or "account", and event(type, data); item %d is %s'):format(
+        (
+          'given wants an actor or an aggregate first, as in "account/a-1" '
+          .. 'or "account", and event(type, data); item %d is %s'
+        ):format(
           i,
           value.show(item, 60)
         ),

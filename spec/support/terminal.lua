@@ -9,6 +9,8 @@ ffi.cdef([[
               const struct spec_winsize *size);
   long read(int fd, void *bytes, size_t count);
   long write(int fd, const void *bytes, size_t count);
+  struct spec_termios { unsigned iflag, oflag, cflag, lflag; char rest[64]; };
+  int tcgetattr(int fd, struct spec_termios *termios);
   struct spec_pollfd { int fd; short events, revents; };
 ]])
 
@@ -16,7 +18,7 @@ local terminal = {}
 local Terminal = {}
 Terminal.__index = Terminal
 
-local WNOHANG, POLLIN, READ = 1, 1, 4096
+local WNOHANG, POLLIN, READ, ICANON = 1, 1, 4096, 2
 
 --- Starts the binary under test; options: `cwd`, `env` (name to value, false
 -- unsets), `seconds` after which it is ended (default 60).
@@ -104,6 +106,17 @@ function Terminal:wait_for(text)
       )
     end
   end
+end
+
+--- Waits for a prompt, and until the program takes single keys: what comes
+-- before, the terminal itself still edits.
+function Terminal:wait_for_prompt(text)
+  self:wait_for(text)
+  local termios = ffi.new("struct spec_termios")
+  program.wait_for(function()
+    assert(ffi.C.tcgetattr(self.master, termios) == 0)
+    return require("bit").band(termios.lflag, ICANON) == 0
+  end, "single keys")
 end
 
 --- Waits for the end: { status, signal, shown }.
