@@ -49,6 +49,9 @@ static const char *durable_text(const char *durable) {
   if (strcmp(durable, "tmpfs") == 0)
     return "Not durable: the folder is in memory (tmpfs), so fsync keeps "
            "nothing.";
+  if (strcmp(durable, "replicated") == 0)
+    return "Durable: each answer came from the stream's leader, which syncs "
+           "every minute or two.";
   if (strcmp(durable, "memory") == 0)
     return "Not durable: what is stored lives as long as the process.";
   return "Not durable: nothing is stored.";
@@ -114,6 +117,7 @@ static const struct bench {
     {"limit", ae_bench_limit, false, true, NULL},
     {"bus", ae_bench_bus, true, true, "memory"},
     {"http", ae__bench_http, true, true, "sqlite"},
+    {"jetstream", ae_bench_jetstream, true, true, "nats://127.0.0.1:4222"},
 };
 #define BENCHES (sizeof benches / sizeof *benches)
 

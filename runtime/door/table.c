@@ -379,12 +379,14 @@ const ae__subcommand ae__subcommands[] = {
      .run = ae__doctor_run},
     {.name = "bench",
      .group = CARE,
-     .summary = "measure this machine: commands, replay, limit, bus or http",
-     .usage = "commands|replay|limit|bus|http",
+     .summary =
+         "measure this machine: commands, replay, limit, bus, http, jetstream",
+     .usage = "commands|replay|limit|bus|http|jetstream",
      .flags = {{"store", 0, "URL",
-                "memory, sqlite or sqlite:FILE (default: sqlite; bus: memory)"},
+                "memory, sqlite or sqlite:FILE (default: sqlite; bus: memory; "
+                "jetstream: nats://127.0.0.1:4222)"},
                {"in-flight", 0, "N",
-                "commands, bus, http: at a time, 1 to 65536 (default: 1024)"},
+                "at a time, 1 to 65536 (default: 1024); not replay, limit"},
                {"actors", 0, "N", "spread over so many (default: 10000)"},
                {"seconds", 0, "S", "length of each run (default: 3)"},
                FLAG_JSON("one line a run, as JSON")},
@@ -400,7 +402,10 @@ const ae__subcommand ae__subcommands[] = {
          "          listens, one that reads, one that never does, and both\n"
          "http      commands over real sockets, from a client on a thread of "
          "its own:\n"
-         "          as NDJSON, then one a request on 64 connections",
+         "          as NDJSON, then one a request on 64 connections\n"
+         "jetstream commands on a nats-server, each run beside what its client "
+         "library\n"
+         "          reaches alone; in a namespace of its own, deleted after it",
      .example = "aether bench commands --store memory --seconds 1",
      .least = 1,
      .most = 1,

@@ -13,7 +13,7 @@
 
 /* Bytes in use by the host and by the script, after a collection. */
 static uint64_t memory_of(ae__bench_app *app) {
-  ae_script *script = ae_node_script(app->node, AE_STR("bank"));
+  ae_script *script = ae_node_script(app->node, ae_str_of(app->ns));
   ae_script_collect(script);
   return (uint64_t)mallinfo2().uordblks + ae_script_memory(script);
 }

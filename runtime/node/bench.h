@@ -18,8 +18,8 @@ typedef struct ae_bench_run {
   const char *what;    /* measured, in words */
   const char *unit;    /* of operations: "commands" */
   const char *store;   /* NULL: none */
-  const char *durable; /* "fsynced", "memory", "nothing"; "tmpfs" where the
-                          folder is one, and fsync keeps nothing */
+  const char *durable; /* "fsynced", "memory", "nothing", "replicated"; "tmpfs"
+                          where the folder is one, and fsync keeps nothing */
   uint64_t in_flight;
   uint64_t actors;
   uint64_t operations;
@@ -46,5 +46,9 @@ ae_status ae_bench_limit(const ae_bench_options *options,
 
 ae_status ae_bench_bus(const ae_bench_options *options, ae_bench_report report,
                        void *data, ae_error *err);
+
+/* `store` is "nats://…": each against what nats.c alone reaches there. */
+ae_status ae_bench_jetstream(const ae_bench_options *options,
+                             ae_bench_report report, void *data, ae_error *err);
 
 #endif

@@ -66,6 +66,9 @@ ae_status ae__bench_store_check(const ae_bench_options *options,
   if (file || strcmp(options->store, "memory") == 0 ||
       strcmp(options->store, "sqlite") == 0)
     return AE_OK;
+  if (strncmp(options->store, "nats://", 7) == 0)
+    return ae_error_set(err, AE_USAGE,
+                        "`aether bench jetstream` measures a store on NATS");
   return ae_error_set(err, AE_USAGE,
                       "--store must be memory, sqlite or sqlite:FILE, not "
                       "\"%s\"",
@@ -86,9 +89,9 @@ static const char *parent(void) {
   return is_tmpfs("/tmp") ? "/var/tmp" : "/tmp";
 }
 
-static ae_status write_app(const char *folder, ae_error *err) {
+static ae_status write_app(const char *folder, const char *ns, ae_error *err) {
   ae_buf path = {0};
-  ae_buf_printf(&path, "%s/bank", folder);
+  ae_buf_printf(&path, "%s/%s", folder, ns);
   bool good = mkdir(ae_buf_cstr(&path), 0700) == 0;
   ae_buf_printf(&path, "/account.lua");
   FILE *file = good ? fopen(ae_buf_cstr(&path), "w") : NULL;
@@ -129,7 +132,7 @@ static ae_status make_folder(ae__bench_app *app, ae_error *err) {
   ae_buf_clear(&text);
   if (mkdtemp(folder)) {
     app->folder = folder;
-    return write_app(folder, err);
+    return write_app(folder, app->ns, err);
   }
   ae_status status = ae_error_set(err, AE_NOT_FOUND, "%s cannot be made: %s",
                                   folder, strerror(errno));
@@ -168,8 +171,15 @@ static ae_status load(ae__bench_app *app, const char *store, ae_error *err) {
 
 ae_status ae__bench_app_open(ae__bench_app *app, const char *store,
                              ae_error *err) {
+  bool shared = store && strncmp(store, "nats://", 7) == 0;
+  if (shared)
+    snprintf(app->ns, sizeof app->ns, "aether-bench-%llx",
+             (unsigned long long)ae_clock_now());
+  else
+    snprintf(app->ns, sizeof app->ns, "bank");
   ae_status status = make_folder(app, err);
   if (status == AE_OK) status = load(app, store, err);
+  if (shared) app->durable = "replicated";
   if (status == AE_OK) status = ae_loop_init(&app->loop, err);
   if (status != AE_OK) return status;
   app->loop_open = true;
@@ -197,7 +207,7 @@ void ae__bench_app_close(ae__bench_app *app) {
 }
 
 ae_module *ae__bench_account(ae__bench_app *app) {
-  ae_script *script = ae_node_script(app->node, AE_STR("bank"));
+  ae_script *script = ae_node_script(app->node, ae_str_of(app->ns));
   ae_module *module = ae_script_find(script, AE_STR("account"));
   AE_ASSERT(module != NULL);
   return module;

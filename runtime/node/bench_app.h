@@ -8,6 +8,7 @@
 
 typedef struct ae__bench_app {
   char *folder;
+  char ns[40]; /* its only namespace: "bank", on a server one of its own */
   ae_config config;
   ae_loop loop;
   ae_node *node;

@@ -32,8 +32,8 @@ static void submit(ae__load *l, slot *to, uint64_t now) {
   to->started = now;
   to->of = l;
   memset(&to->command, 0, sizeof to->command);
-  to->command.ref =
-      (ae_ref){AE_STR("bank"), AE_STR("account"), name_of(to->id, pick(l))};
+  to->command.ref = (ae_ref){ae_str_of(l->app->ns), AE_STR("account"),
+                             name_of(to->id, pick(l))};
   to->command.name = ae__bench_command;
   to->command.data = l->data;
   to->command.cb = on_outcome;
@@ -59,6 +59,8 @@ static void on_outcome(ae_command *command, ae_outcome *outcome) {
     l->status = ae_error_set(&l->err, AE_CANCELED, "interrupted");
   bool more = l->until ? now < l->until : l->sent < l->most;
   if (more && l->status == AE_OK) submit(l, of, now);
+  /* A connection keeps the loop going. */
+  if (l->in_flight == 0) ae_loop_stop(&l->app->loop);
 }
 
 ae_status ae__load_run(ae__load *l, uint32_t in_flight, ae_error *err) {

@@ -123,7 +123,9 @@ struct ae__js_space {
   char *file;      /* its path */
   ae_buf inbox;    /* the consumer's */
   ae_wire_subscription *subscription;
-  uint64_t consumed;   /* messages of this consumer */
+  uint64_t consumed; /* messages of this consumer */
+  uint64_t acknowledged;
+  char reply[256];     /* of the last message */
   uint64_t taken;      /* last sequence handed to `inner` */
   uint64_t followed;   /* last sequence that is in it */
   uint64_t behindhand; /* taken in, and not yet answered */

@@ -1,10 +1,12 @@
 /* The follower: one ordered consumer of the stream into a file of SQLite.
  *
- * The consumer is the server's, without acknowledgements and not stored; it
- * counts what it sends. A count that is missing, or a silence longer than its
- * heartbeat, and another one is started behind what was taken in. When the
- * server has sent much it waits for a sign (flow control), which is given once
- * SQLite has kept up: so neither grows without bound.
+ * The consumer is the server's, and not stored; it counts what it sends. A
+ * count that is missing, or a silence longer than its heartbeat, and another
+ * one is started behind what was taken in. The server waits when so many
+ * messages are not acknowledged, and they are acknowledged once SQLite has kept
+ * up: so neither grows without bound. (Flow control alone is not enough: it
+ * counts bodies, and the server closes a connection that it owes 64 MB in all.
+ * Nothing is ever sent twice: max_deliver is 1.)
  *
  * 1. taken: what was handed to SQLite. followed ≤ taken: what is in it.
  * 2. A file belongs to one creation of the stream: its name says which. */
@@ -23,8 +25,10 @@
 enum {
   ASK_MS = 5000,
   HEARTBEAT_S = 5,
-  SILENCE_MS = 12000, /* two heartbeats and a little */
-  AHEAD_MAX = 16384,  /* commits handed to SQLite before the server waits */
+  SILENCE_MS = 12000,    /* two heartbeats and a little */
+  AHEAD_MAX = 16384,     /* commits handed to SQLite before the server waits */
+  UNACKNOWLEDGED = 8192, /* messages the server sends before it waits */
+  ACK_EVERY = 1024,
 };
 
 /* -- taking in -- */
@@ -35,10 +39,23 @@ typedef struct taken {
   ae__key key;
 } taken;
 
+static void say(ae__js_space *space, const char *subject) {
+  ae_wire_publish(space->js->wire, subject, NULL, NULL, (ae_str){"", 0}, NULL);
+}
+
+/* Acknowledges all messages so far, so that the server sends more. */
+static void acknowledge(ae__js_space *space) {
+  if (space->acknowledged == space->consumed) return;
+  space->acknowledged = space->consumed;
+  say(space, space->reply);
+}
+
 static void let_on(ae__js_space *space) {
-  if (!space->flow || space->behindhand > AHEAD_MAX) return;
-  ae_wire_publish(space->js->wire, space->flow, NULL, NULL, (ae_str){"", 0},
-                  NULL);
+  if (space->behindhand > AHEAD_MAX) return;
+  if (!space->corked || space->consumed - space->acknowledged >= ACK_EVERY)
+    acknowledge(space);
+  if (!space->flow) return;
+  say(space, space->flow);
   ae_free(space->flow);
   space->flow = NULL;
 }
@@ -78,6 +95,7 @@ static void uncork(ae_task *task) {
   ae__js_space *space = AE_CONTAINER(task, ae__js_space, uncork);
   ae__js *js = space->js;
   space->corked = false;
+  if (space->subscription) let_on(space);
   ae_loop_release(js->store.loop);
   if (space->inner) ae_store_uncork(space->inner);
   js->ops--;
@@ -202,9 +220,11 @@ static void on_message(void *data, const ae_wire_message *message) {
     return;
   }
   space->consumed = consumed;
+  snprintf(space->reply, sizeof space->reply, "%s", message->reply);
   if (sequence <= space->taken) return;
   space->taken = sequence;
   take(space, message, sequence);
+  if (consumed - space->acknowledged >= ACK_EVERY) let_on(space);
 }
 
 /* -- the consumer -- */
@@ -283,12 +303,13 @@ ae_status ae__js_consume(ae__js *js, const char *stream, uint64_t from,
   ae_buf_printf(&json,
                 "{\"stream_name\":\"%s\",\"config\":{\"deliver_subject\":"
                 "\"%s\",\"deliver_policy\":\"by_start_sequence\","
-                "\"opt_start_seq\":%llu,\"ack_policy\":\"none\","
+                "\"opt_start_seq\":%llu,\"ack_policy\":\"all\","
+                "\"ack_wait\":3600000000000,\"max_ack_pending\":%d,"
                 "\"max_deliver\":1,\"flow_control\":true,"
                 "\"idle_heartbeat\":%d000000000,\"mem_storage\":true,"
                 "\"num_replicas\":1,\"replay_policy\":\"instant\"}}",
                 stream, ae_buf_cstr(inbox), (unsigned long long)from,
-                HEARTBEAT_S);
+                UNACKNOWLEDGED, HEARTBEAT_S);
   ae_buf what = {0};
   ae_buf_printf(&what, "CONSUMER.CREATE.%s", stream);
   request->timeout_ms = ASK_MS;
@@ -305,7 +326,7 @@ void ae__js_follow_start(ae__js_space *space) {
   ae__js *js = space->js;
   ae__js_follow_stop(space);
   if (js->closing) return;
-  space->consumed = 0;
+  space->consumed = space->acknowledged = 0;
   space->request.cb = on_consumer;
   space->request.data = space;
   space->heard = uv_now(&js->store.loop->uv);

@@ -243,7 +243,9 @@ static void on_snapshot(void *data, const ae_wire_message *message) {
                       (ae_str){"", 0}, NULL);
     return;
   }
-  import->got++;
+  if (++import->got % 1024 == 0 && message->reply)
+    ae_wire_publish(space->js->wire, message->reply, NULL, NULL,
+                    (ae_str){"", 0}, NULL);
   fetched *one = ae_zalloc(sizeof *one);
   const char *facts = ae_wire_message_header(message, "Aether-Snapshot");
   int base = 0;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/support.h"
 #include "wire/server.h"
@@ -37,7 +38,8 @@ static bool is_long(void) {
 /* The stream has a leader once something is stored. */
 static struct world *ready(void) {
   struct world *world = world_new(&cluster);
-  for (int tries = 0; tries < 100; tries++)
+  uint64_t end = ae_clock_mono() + UINT64_C(60000000000); /* a hang */
+  while (ae_clock_mono() < end)
     if (append_try(world, "bank/account/first", 0, 1, NULL) !=
         AE_STORE_UNAVAILABLE)
       return world;

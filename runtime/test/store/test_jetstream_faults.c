@@ -245,7 +245,7 @@ static void without_a_server_it_says_so(void **state) {
   assert_true(server_again(&server));
   for (unsigned i = 0; i < sent; i++) {
     world_until(world, &outcomes[i].done);
-    if (&outcomes[i] != last)
+    if (outcomes[i].append.status != AE_STORE_UNAVAILABLE)
       assert_int_equal(outcomes[i].append.status, AE_OK);
     outcome_clear(&outcomes[i]);
   }
