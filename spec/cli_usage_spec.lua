@@ -95,7 +95,7 @@ describe("the command line #node", function()
     assert_usage({ "exec", "--stroe", "memory", "-" }, "did you mean --store?")
     assert_usage({ "exec", "--stroe=memory", "-" }, "did you mean --store?")
     assert_usage({ "bench", "comands" }, "did you mean commands?")
-    assert_usage({ "bench", "xyzzyx" }, "bus and http")
+    assert_usage({ "bench", "xyzzyx" }, "http and jetstream")
   end)
 
   it("says what is wrong with options and arguments", function()

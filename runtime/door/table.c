@@ -383,8 +383,7 @@ const ae__subcommand ae__subcommands[] = {
          "measure this machine: commands, replay, limit, bus, http, jetstream",
      .usage = "commands|replay|limit|bus|http|jetstream",
      .flags = {{"store", 0, "URL",
-                "memory, sqlite or sqlite:FILE (default: sqlite; bus: memory; "
-                "jetstream: nats://127.0.0.1:4222)"},
+                "memory, sqlite, sqlite:FILE; jetstream: nats://HOST:PORT"},
                {"in-flight", 0, "N",
                 "at a time, 1 to 65536 (default: 1024); not replay, limit"},
                {"actors", 0, "N", "spread over so many (default: 10000)"},
@@ -405,7 +404,11 @@ const ae__subcommand ae__subcommands[] = {
          "          as NDJSON, then one a request on 64 connections\n"
          "jetstream commands on a nats-server, each run beside what its client "
          "library\n"
-         "          reaches alone; in a namespace of its own, deleted after it",
+         "          reaches alone; in a namespace of its own, deleted after "
+         "it\n"
+         "The store is sqlite where none is given; bus: memory; jetstream: "
+         "port "
+         "4222 here.",
      .example = "aether bench commands --store memory --seconds 1",
      .least = 1,
      .most = 1,
