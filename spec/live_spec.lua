@@ -69,6 +69,17 @@ describe("exec through a node #node", function()
     assert.is_true(program.exists(app.folder .. "/data/events.db"))
   end)
 
+  it("says who holds the store, and where no node answers", function()
+    app:start({ store = "sqlite:" .. app.folder .. "/data.db" })
+    local result = app:run({ "exec", "-" }, { stdin = COMMANDS, env = {
+      AETHER_LISTEN = "127.0.0.1:1", AETHER_STORE = "sqlite:" .. app.folder .. "/data.db",
+    } })
+    assert.equal(3, result.status)
+    assert.equal("", result.out)
+    assert.matches("the process " .. app.node.server.pid, result.err, 1, true)
+    assert.matches("no node answers at http://127.0.0.1:1:", result.err, 1, true)
+  end)
+
   it("answers each command while more come", function()
     app:start()
     local fifo = app.folder .. "/fifo"

@@ -44,6 +44,8 @@ static int open_node(ae__session *session, ae__session_for purpose) {
   if (status == AE_OK)
     status =
         ae_node_open(&session->loop, &options, &session->node, &session->err);
+  if (status == AE_STORE_UNAVAILABLE && session->why.status != AE_OK)
+    ae_error_add(&session->err, " (%s)", ae_error_text(&session->why));
   if (status != AE_OK) return give_up(session);
   if (!writes && store) say_own_store(session);
   return 0;

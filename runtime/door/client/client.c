@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/pack.h"
@@ -24,6 +25,7 @@
 #define SILENT_S 60L           /* without a byte, where the answer has an end */
 #define LINE_MOST (512u << 20) /* an outcome holds its events, as JSON */
 #define BODY_MOST (1u << 20)   /* of a problem */
+#define PULL_AGAIN_NS UINT64_C(3000000000)
 #define SET(client, option, value) \
   ae__curl.easy_setopt((client)->easy, CURLOPT_##option, value)
 
@@ -125,6 +127,7 @@ static size_t on_pull(char *to, size_t size, size_t count, void *data) {
   ssize_t got = client->call->pull(client->call->data, to, size * count);
   if (got >= 0) return (size_t)got;
   client->waiting = true;
+  client->since = ae_clock_mono();
   return CURL_READFUNC_PAUSE;
 }
 
@@ -284,7 +287,8 @@ static bool wait(ae__client *client, unsigned ms) {
                                          .events = CURL_WAIT_POLLIN};
   ae__curl.multi_poll(client->multi, more, count, (int)ms, NULL);
   if (more[0].revents) client->interrupted = true;
-  if (count > 1 && more[1].revents) {
+  bool long_ago = ae_clock_mono() - client->since > PULL_AGAIN_NS;
+  if (count > 1 && (more[1].revents || long_ago)) {
     client->waiting = false;
     ae__curl.easy_pause(client->easy, CURLPAUSE_CONT);
   }

@@ -35,7 +35,8 @@ typedef struct ae__call {
   ae_str body;
   const char *type; /* of the body; NULL: none */
   /* The body in pieces, in its place: at most `room` bytes; 0: its end;
-   * AE__PULL_WAIT: nothing now, ask again when `pull_fd` can be read. */
+   * AE__PULL_WAIT: nothing now, ask again when `pull_fd` can be read, or in
+   * some seconds. */
   ssize_t (*pull)(void *data, char *to, size_t room);
   int pull_fd;
   bool endless; /* the answer takes as long as it takes */

@@ -20,10 +20,11 @@ struct ae__client {
   /* Of the call that goes on. */
   ae__call *call;
   ae__lines lines;
-  long http;     /* status of the answer */
-  ae_buf body;   /* of an answer that is none of 200 */
-  bool waiting;  /* `pull` has nothing now */
-  char mark[64]; /* Aether-App of the last answer */
+  long http;      /* status of the answer */
+  ae_buf body;    /* of an answer that is none of 200 */
+  bool waiting;   /* `pull` has nothing now */
+  uint64_t since; /* ns, monotonic: it has had nothing */
+  char mark[64];  /* Aether-App of the last answer */
   char problem[CURL_ERROR_SIZE];
 };
 
