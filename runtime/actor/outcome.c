@@ -99,7 +99,7 @@ void ae__answer_repeated(ae__actor *actor, ae_command *command, ae_str record,
                           "the command with the id '%.*s' was done before; "
                           "retention removed what became of it",
                           AE_FMT(command->id));
-    ae_error_uint(&err, "from", position + 1);
+    if (position < UINT64_MAX) ae_error_uint(&err, "from", position + 1);
     ae__answer_error(actors, actor->type, command, status, actor->version,
                      &err);
     ae_error_clear(&err);

@@ -59,6 +59,42 @@ typedef struct ae_delete {
 } ae_delete;
 ae_status ae_store_delete(ae_store *store, ae_delete *delete, ae_error *err);
 
+/* bases: the base snapshots of a namespace, and of histories that start later
+ * what is left of their beginning. Page by page. */
+typedef struct ae_base {
+  ae_ref ref;
+  uint64_t version;
+  int64_t shape;
+  ae_str state;
+  bool begins;         /* the history starts after it */
+  const uint64_t *ids; /* begins: ae_hash of the command ids whose commits are
+                          trimmed, in no order */
+  uint32_t id_count;
+} ae_base;
+typedef struct ae_bases_read ae_bases_read;
+struct ae_bases_read {
+  ae_str ns;
+  uint64_t from; /* 0, or `next` of the page before */
+  /* Once; bases live until it returns. */
+  void (*cb)(ae_bases_read *read, ae_status status, const ae_base *bases,
+             uint32_t count, const ae_error *err);
+  void *data;
+  uint64_t next; /* set before the callback; 0: there are no more */
+  void *impl;    /* private */
+};
+ae_status ae_store_bases(ae_store *store, ae_bases_read *read, ae_error *err);
+
+/* begin: an actor whose history starts after a version, with the base snapshot
+ * of that and the command ids from before it. Of an actor that has begun so
+ * already, more ids are taken in. AE_VERSION_CONFLICT: it has begun otherwise.
+ * AE_USAGE at once: a store in JetStream takes in no such history. */
+typedef struct ae_begin {
+  ae_write write;
+  ae_base base; /* kept by the caller until the callback; state len 0: the
+                   actor is there, and only ids come */
+} ae_begin;
+ae_status ae_store_begin(ae_store *store, ae_begin *begin, ae_error *err);
+
 /* compact: room that is free in the file is given back, and what was deleted is
  * not in it any more. Writes all that remains anew: needs twice its size as
  * free disk, and holds up all other requests. A crash leaves the file as it was

@@ -13,6 +13,8 @@ typedef struct ae_record {
   ae_ref ref; /* ns, type, id as the store indexed them */
   uint64_t first_version;
   uint32_t event_count; /* as indexed */
+  uint64_t base;        /* its actor's history starts after this version (see
+                           ae_read): a commit below is as good as deleted */
   ae_str bytes;         /* the record (event.h); undecoded, unchecked */
 } ae_record;
 
@@ -64,7 +66,8 @@ struct ae_lookup {
   /* set before the callback */
   uint64_t version;  /* the actor's latest, 0: none */
   uint64_t last;     /* position of its last commit, 0: none */
-  uint64_t position; /* of the commit that holds command_id, 0: none */
+  uint64_t position; /* of the commit that holds command_id, 0: none;
+                        UINT64_MAX: it was trimmed in another store */
   ae_str record;     /* that commit's bytes, until the callback returns; len 0:
                         retention removed it, the id alone is kept */
   void *impl;        /* private */

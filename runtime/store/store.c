@@ -211,6 +211,14 @@ ae_status ae__snapshot_refuse(ae_error *err, const ae_ref *ref,
   return AE_NOT_FOUND;
 }
 
+ae_status ae__begin_refuse(ae_error *err, const ae_base *base,
+                           uint64_t version) {
+  ae_conflict_set(err, &base->ref, 0, version, 1, NULL);
+  ae_error_add(err, ": it cannot begin after version %llu",
+               (unsigned long long)base->version);
+  return AE_VERSION_CONFLICT;
+}
+
 ae_status ae__rows_refuse(ae_error *err, const ae_rows_write *rows,
                           uint64_t checkpoint) {
   ae_error_set(err, AE_VERSION_CONFLICT,
@@ -312,6 +320,24 @@ ae_status ae_store_delete(ae_store *store, ae_delete *delete, ae_error *err) {
   CHECK(spaced(delete->ns, err));
   CHECK(in_order(store, err));
   return store->backend->drop(store, delete, err);
+}
+
+ae_status ae_store_bases(ae_store *store, ae_bases_read *read, ae_error *err) {
+  CHECK(in_order(store, err));
+  CHECK(spaced(read->ns, err));
+  return store->backend->bases(store, read, err);
+}
+
+ae_status ae_store_begin(ae_store *store, ae_begin *begin, ae_error *err) {
+  CHECK(writable(store, err));
+  CHECK(named(&begin->base.ref, err));
+  CHECK(in_order(store, err));
+  if (begin->base.version == 0 || begin->base.version > INT64_MAX)
+    return ae_error_set(
+        err, AE_MALFORMED, "%.*s/%.*s/%.*s cannot begin after version %llu",
+        AE_FMT(begin->base.ref.ns), AE_FMT(begin->base.ref.type),
+        AE_FMT(begin->base.ref.id), (unsigned long long)begin->base.version);
+  return store->backend->begin(store, begin, err);
 }
 
 ae_status ae_store_compact(ae_store *store, ae_write *write, ae_error *err) {

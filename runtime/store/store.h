@@ -23,6 +23,11 @@ typedef struct ae_store_options {
   const char *url; /* "memory", "sqlite:FILE" or "nats://HOST:PORT,…" */
   ae_store_mode mode;
   size_t group; /* requests taken into one durable group, 0: default */
+  bool still;   /* a reader of one moment, that of its first request; what it
+                   is kept from bringing in order waits. Of SQLite; others see
+                   what is stored meanwhile */
+  bool ordered; /* no append is stored where one before it was not, for want of
+                   room. Of SQLite */
   bool cache;   /* what it holds can be had again: a power cut may take the
                    last commits, and nothing else */
   struct {

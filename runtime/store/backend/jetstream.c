@@ -183,6 +183,13 @@ static ae_status js_stats(ae_store *store, ae_stats_read *read, ae_error *err) {
                       : ae__js_stats_all(store, read, err);
 }
 
+static void bases_tell(ae_bases_read *read, ae_status status,
+                       const ae_error *err) {
+  read->next = 0;
+  read->cb(read, status, NULL, 0, err);
+}
+ONCE(bases, ae_bases_read, ae_store_bases, ns, (void)0, AE__JS_STREAM, true)
+
 /* -- a write that leaves nothing: does JetStream answer? -- */
 
 typedef struct probing {
@@ -222,6 +229,19 @@ static ae_status js_probe(ae_store *store, ae_write *write, ae_error *err) {
 /* Nothing is kept back: the wire sends what a turn brings together. */
 static void js_flush(ae_store *store) {
   (void)store;
+}
+
+/* Commits with command ids are never deleted from a stream, and of those that
+ * are missing here only hashes are known: nothing that a stream could hold. */
+static ae_status js_begin(ae_store *store, ae_begin *begin, ae_error *err) {
+  (void)store;
+  return ae_error_set(err, AE_USAGE,
+                      "the history of %.*s/%.*s/%.*s starts after version "
+                      "%llu, for retention removed what was before; a stream "
+                      "takes in whole histories only",
+                      AE_FMT(begin->base.ref.ns), AE_FMT(begin->base.ref.type),
+                      AE_FMT(begin->base.ref.id),
+                      (unsigned long long)begin->base.version);
 }
 
 /* -- the files are the server's -- */
@@ -536,5 +556,7 @@ const ae_backend ae__jetstream_backend = {
     .copy = js_copy,
     .inspect = js_inspect,
     .drop = ae__js_delete,
+    .bases = js_bases,
+    .begin = js_begin,
     .compact = js_compact,
 };

@@ -41,6 +41,15 @@ static ae__memory_actor *actor_make(ae__memory *memory, const ae__key *key,
   return actor;
 }
 
+ae__memory_actor *ae__memory_actor_make(ae__memory *memory, const ae_ref *ref) {
+  ae__key key;
+  ae__key_of(&key, ref);
+  ae_str name = {key.bytes, key.len};
+  uint64_t hash = ae_map_hash(name);
+  ae__memory_actor *actor = ae_map_get_hashed(&memory->actors, name, hash);
+  return actor ? actor : actor_make(memory, &key, hash);
+}
+
 void ae__memory_snapshots_clear(ae__memory_actor *actor) {
   while (actor->snapshots) {
     ae__memory_snapshot *snapshot = actor->snapshots;
@@ -67,7 +76,10 @@ uint64_t ae__memory_id_get(ae__memory *memory, ae__memory_actor *actor,
   ae_buf buf = {0};
   ae__memory_id *held = ae_map_get(&memory->ids, id_key(&buf, actor, id));
   ae_buf_clear(&buf);
-  return held ? held->position : 0;
+  if (held || memory->kept.count == 0) return held ? held->position : 0;
+  ae__memory_kept kept = {actor, ae_hash(id)};
+  ae_str key = {(const char *)&kept, sizeof kept};
+  return ae_map_get(&memory->kept, key) ? UINT64_MAX : 0;
 }
 
 static void id_put(ae__memory *memory, const ae__memory_actor *actor, ae_str id,
@@ -338,6 +350,9 @@ static void memory_free(ae__memory *memory) {
   ae_map_clear(&memory->actors);
   for (size_t at = 0; (value = ae_map_next(&memory->ids, &at));) ae_free(value);
   ae_map_clear(&memory->ids);
+  for (size_t at = 0; (value = ae_map_next(&memory->kept, &at));)
+    ae_free(value);
+  ae_map_clear(&memory->kept);
   for (size_t at = 0; (value = ae_map_next(&memory->spaces, &at));)
     ae_free(value);
   ae_map_clear(&memory->spaces);
@@ -388,5 +403,7 @@ const ae_backend ae__memory_backend = {
     .copy = ae__memory_copy,
     .inspect = ae__memory_inspect,
     .drop = ae__memory_delete,
+    .bases = ae__memory_bases,
+    .begin = ae__memory_begin,
     .compact = ae__memory_compact,
 };

@@ -62,11 +62,17 @@ typedef struct ae__memory_id { /* key: actor's address, then the id */
   char key[];
 } ae__memory_id;
 
+typedef struct ae__memory_kept { /* an id that came without its commit */
+  const ae__memory_actor *actor; /* both: the key */
+  uint64_t hash;
+} ae__memory_kept;
+
 typedef struct ae__memory {
   ae_store store;
   ae_map spaces;
   ae_map actors;
   ae_map ids;
+  ae_map kept; /* ae__memory_kept */
   ae_map projections;
   ae__entry **segments; /* position p: entry p - 1 */
   size_t segment_count;
@@ -94,6 +100,11 @@ static inline ae__entry *ae__memory_entry(const ae__memory *memory,
 void *ae__memory_defer(ae_store *store, void *of, void (*run)(ae_task *task));
 void *ae__memory_take(ae_task *task, ae__memory **memory);
 
+/* Known or made. */
+ae__memory_actor *ae__memory_actor_make(ae__memory *memory, const ae_ref *ref);
+void ae__memory_snapshot_put(ae__memory_actor *actor,
+                             const ae_snapshot_write *given);
+void ae__memory_write_defer(ae_store *store, ae_write *write, ae_error *err);
 ae__memory_actor *ae__memory_actor_get(ae__memory *memory, const ae_ref *ref);
 ae__space *ae__memory_space_get(ae__memory *memory, ae_str name);
 /* Where the id was stored; 0: nowhere. */
@@ -130,5 +141,7 @@ ae_status ae__memory_inspect(ae_store *store, ae_inspect *inspect,
                              ae_error *err);
 ae_status ae__memory_delete(ae_store *store, ae_delete *delete, ae_error *err);
 ae_status ae__memory_compact(ae_store *store, ae_write *write, ae_error *err);
+ae_status ae__memory_bases(ae_store *store, ae_bases_read *read, ae_error *err);
+ae_status ae__memory_begin(ae_store *store, ae_begin *begin, ae_error *err);
 
 #endif

@@ -42,6 +42,7 @@ static void add_record(struct cursor *cursor, ae_page *page, size_t *bytes,
                   .ref = entry->actor->ref,
                   .first_version = entry->first_version,
                   .event_count = entry->events,
+                  .base = entry->actor->base,
                   .bytes = {entry->bytes, entry->len}};
 }
 
@@ -261,7 +262,7 @@ static void lookup_run(ae_task *task) {
   lookup->record = (ae_str){0};
   if (actor && lookup->command_id.ptr)
     lookup->position = ae__memory_id_get(memory, actor, lookup->command_id);
-  if (lookup->position > 0) {
+  if (lookup->position > 0 && lookup->position < UINT64_MAX) {
     ae__entry *entry = ae__memory_entry(memory, lookup->position);
     if (entry->bytes) lookup->record = (ae_str){entry->bytes, entry->len};
   }

@@ -42,7 +42,7 @@ static void write_refused_run(ae_task *task) {
   ae_free(err);
 }
 
-static void write_defer(ae_store *store, ae_write *write, ae_error *err) {
+void ae__memory_write_defer(ae_store *store, ae_write *write, ae_error *err) {
   write->impl = err;
   write->task.run = err ? write_refused_run : write_run;
   ae_loop_defer(store->loop, &write->task);
@@ -66,8 +66,8 @@ static void snapshots_prune(ae__memory_actor *actor) {
   }
 }
 
-static void snapshot_put(ae__memory_actor *actor,
-                         const ae_snapshot_write *given) {
+void ae__memory_snapshot_put(ae__memory_actor *actor,
+                             const ae_snapshot_write *given) {
   ae__memory_snapshot *made = ae_alloc(sizeof *made + given->state.len);
   *made = (ae__memory_snapshot){.version = given->version,
                                 .shape = given->shape,
@@ -100,12 +100,12 @@ ae_status ae__memory_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
       ae__memory_actor_get((ae__memory *)store, &snapshot->ref);
   ae_error *refused = NULL;
   if (actor && snapshot->version >= 1 && snapshot->version <= actor->version) {
-    snapshot_put(actor, snapshot);
+    ae__memory_snapshot_put(actor, snapshot);
   } else {
     refused = ae_zalloc(sizeof *refused);
     ae__snapshot_refuse(refused, &snapshot->ref, snapshot->version);
   }
-  write_defer(store, &snapshot->write, refused);
+  ae__memory_write_defer(store, &snapshot->write, refused);
   return AE_OK;
 }
 
@@ -251,14 +251,14 @@ ae_status ae__memory_put_rows(ae_store *store, ae_rows_write *rows,
       row_put(projection, &rows->rows[i]);
     projection->checkpoint = rows->checkpoint;
   }
-  write_defer(store, &rows->write, refused);
+  ae__memory_write_defer(store, &rows->write, refused);
   return AE_OK;
 }
 
 /* What changes nothing. */
 ae_status ae__memory_probe(ae_store *store, ae_write *write, ae_error *err) {
   (void)err;
-  write_defer(store, write, NULL);
+  ae__memory_write_defer(store, write, NULL);
   return AE_OK;
 }
 

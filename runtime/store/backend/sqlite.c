@@ -262,6 +262,8 @@ static ae_status sqlite_open(ae_loop *loop, const ae_store_options *options,
   ae_list_init(&store->cursors);
   ae_list_init(&store->waiting);
   ae_status status = ae__sql_open(&store->db, path, options->mode, err);
+  store->db.still = options->still && options->mode == AE_STORE_READ;
+  store->db.ordered = options->ordered;
   if (status == AE_OK && options->cache) ae__sql_relax(&store->db);
   if (status == AE_OK)
     status = ae_worker_start(&store->worker, "aether-store", SPIN_US,
@@ -358,6 +360,8 @@ const ae_backend ae__sqlite_backend = {
     .copy = ae__sqlite_copy,
     .inspect = ae__sqlite_inspect,
     .drop = ae__sqlite_delete,
+    .bases = ae__sqlite_bases,
+    .begin = ae__sqlite_begin,
     .compact = ae__sqlite_compact,
     .place_take = ae__sqlite_place_take,
     .place_beside = ae__sqlite_place_beside,

@@ -113,6 +113,7 @@ typedef struct ae__undo {
   uint32_t events, bytes;
   bool dirty, ids; /* of the head, before */
   bool made;       /* the head */
+  bool begun;      /* … without a commit */
   bool done;       /* counted */
 } ae__undo;
 
@@ -134,12 +135,14 @@ typedef enum ae__statement {
   AE__SQL_SPACES,
   AE__SQL_SPACE_PUT,
   AE__SQL_SPACE_SNAPSHOTS,
+  AE__SQL_SPACE_BEGUN,
   AE__SQL_SNAPSHOTS,
   AE__SQL_SPACE_TRIM,
   AE__SQL_LAST_ACTOR,
   AE__SQL_LOG_PUT,
   AE__SQL_LOG_GET,
   AE__SQL_LOG_BODY,
+  AE__SQL_LOG_VERSION,
   AE__SQL_LOG_TAIL,
   AE__SQL_LOG_SCAN,
   AE__SQL_LOG_ACTOR,
@@ -154,11 +157,15 @@ typedef enum ae__statement {
   AE__SQL_MARK_DELETE,
   AE__SQL_ID_PUT,
   AE__SQL_ID_GET,
+  AE__SQL_IDS_GET,
+  AE__SQL_HEAD_IDS,
   AE__SQL_SNAPSHOT_PUT,
   AE__SQL_SNAPSHOT_GET,
   AE__SQL_SNAPSHOT_COUNT,
   AE__SQL_SNAPSHOT_PRUNE,
   AE__SQL_SNAPSHOT_BASE,
+  AE__SQL_BASES,
+  AE__SQL_BASE_GET,
   AE__SQL_PROJECTION_GET,
   AE__SQL_PROJECTION_PUT,
   AE__SQL_ROW_PUT,
@@ -175,6 +182,8 @@ typedef struct ae__db {
   bool writer;
   bool immutable;    /* a reader of a file that nobody has open */
   struct stat about; /* of the file, when it was opened that way */
+  bool still;        /* a reader of one moment */
+  bool ordered;      /* nothing is stored behind what could not be */
   bool lost;         /* what is in memory may not be what is in the file */
   bool complete;     /* every actor there is has a head in memory */
   int wal_pages;     /* in the log of SQLite after the last commit */
@@ -203,6 +212,7 @@ typedef enum ae__kind {
   AE__APPENDS,
   AE__SNAPSHOT_SAVE,
   AE__ROWS_PUT,
+  AE__BEGIN,
   AE__PROBE, /* up to here: writes of a group */
   AE__TRIM,  /* from here: alone, behind all others */
   AE__COPY,
@@ -214,6 +224,7 @@ typedef enum ae__kind {
   AE__LOOKUP,
   AE__SNAPSHOT_LOAD,
   AE__ROWS_READ,
+  AE__BASES,
   AE__STATS,
   AE__CLOSE,
 } ae__kind;
@@ -365,6 +376,13 @@ ae_status ae__sqlite_inspect(ae_store *store, ae_inspect *inspect,
                              ae_error *err);
 void ae__inspect(ae__db *db, ae__request *request);
 
+/* -- sqlite_bases -- */
+ae_status ae__sqlite_bases(ae_store *store, ae_bases_read *read, ae_error *err);
+ae_status ae__sqlite_begin(ae_store *store, ae_begin *begin, ae_error *err);
+void ae__bases_read(ae__db *db, ae__request *request);
+/* A unit of a group; what it changed in memory is in the undo list. */
+int ae__begin(ae__db *db, ae__request *request);
+
 /* -- sqlite_delete -- */
 ae_status ae__sqlite_delete(ae_store *store, ae_delete *delete, ae_error *err);
 ae_status ae__sqlite_compact(ae_store *store, ae_write *write, ae_error *err);
@@ -458,6 +476,10 @@ int ae__index_all(ae__db *db);
  * cannot be stored. Statuses are set. */
 void ae__log_write(ae__sqlite *store, ae_task *first);
 void ae__log_checkpoint(ae__db *db, bool whole);
+/* Room for one more in the undo list. */
+ae__undo *ae__log_undo(ae__db *db);
+/* An actor that is not known yet, in memory alone. */
+ae__head *ae__log_head_new(ae__db *db, ae_str key, uint64_t hash);
 /* The position of the commit that holds the id; 0: none. */
 int ae__log_id(ae__db *db, ae__head *head, ae_str id, uint64_t *position);
 /* The record at a position, in db->scratch; len 0: not there. */
@@ -470,6 +492,8 @@ void ae__read_lookup(ae__db *db, ae__request *request);
 
 /* -- sqlite_rows -- */
 int ae__rows_snapshot_save(ae__db *db, ae__request *request);
+/* The namespace has one snapshot more. In a transaction. */
+int ae__rows_snapshot_counted(ae__db *db, const ae__sql_space *space);
 int ae__rows_put(ae__db *db, ae__request *request);
 void ae__rows_snapshot_load(ae__db *db, ae__request *request);
 void ae__rows_read(ae__db *db, ae__request *request);

@@ -40,14 +40,17 @@ void ae__inspect(ae__db *db, ae__request *request) {
   ae_buf_reset(&request->text);
   request->status = AE_OK;
   int code = ae__sql_fault("sqlite.read");
-  if (code == SQLITE_OK && ae__sql_stale(db)) code = ae__sql_reopen(db);
-  if (code == SQLITE_OK) code = ae__sql_run(db, AE__SQL_BEGIN_READ);
-  if (code == SQLITE_OK && !db->writer) code = ae__index_follow(db);
+  bool begun = !sqlite3_get_autocommit(db->sqlite); /* it is still */
+  if (code == SQLITE_OK && !begun && ae__sql_stale(db))
+    code = ae__sql_reopen(db);
+  if (code == SQLITE_OK && !begun) code = ae__sql_run(db, AE__SQL_BEGIN_READ);
+  if (code == SQLITE_OK && !begun && !db->writer) code = ae__index_follow(db);
   if (code == SQLITE_OK)
     code = ae__sql_int(db, "PRAGMA freelist_count", &pages);
   if (code == SQLITE_OK && inspect->whole)
     code = quick_check(db, &request->text);
-  if (!sqlite3_get_autocommit(db->sqlite)) ae__sql_run(db, AE__SQL_COMMIT);
+  if (!begun && !sqlite3_get_autocommit(db->sqlite))
+    ae__sql_run(db, AE__SQL_COMMIT);
   inspect->file_bytes = size_of(db, SQLITE_FCNTL_FILE_POINTER);
   inspect->log_bytes = size_of(db, SQLITE_FCNTL_JOURNAL_POINTER);
   inspect->free_bytes = (uint64_t)pages * (uint64_t)db->page_size;

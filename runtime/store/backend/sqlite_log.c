@@ -79,31 +79,33 @@ int ae__log_id(ae__db *db, ae__head *head, ae_str id, uint64_t *position) {
 
 /* -- one append -- */
 
-static void undo_push(ae__db *db, ae__head *head, const ae_append *append,
-                      bool made) {
+ae__undo *ae__log_undo(ae__db *db) {
   if (db->undo_count == db->undo_cap) {
     db->undo_cap = db->undo_cap ? 2 * db->undo_cap : 1024;
     db->undo = ae_realloc(db->undo, db->undo_cap * sizeof *db->undo);
   }
-  db->undo[db->undo_count++] =
-      (ae__undo){.head = head,
-                 .version = head->version,
-                 .position = head->position,
-                 .commits = head->commits,
-                 .space_position = head->space->now.position,
-                 .events = append->event_count,
-                 .bytes = (uint32_t)append->record.len,
-                 .dirty = head->dirty,
-                 .ids = head->ids,
-                 .made = made};
+  return &db->undo[db->undo_count++];
 }
 
-static ae__head *head_new(ae__db *db, ae_str key, uint64_t hash,
-                          const ae_append *append) {
+static void undo_push(ae__db *db, ae__head *head, const ae_append *append,
+                      bool made) {
+  *ae__log_undo(db) = (ae__undo){.head = head,
+                                 .version = head->version,
+                                 .position = head->position,
+                                 .commits = head->commits,
+                                 .space_position = head->space->now.position,
+                                 .events = append->event_count,
+                                 .bytes = (uint32_t)append->record.len,
+                                 .dirty = head->dirty,
+                                 .ids = head->ids,
+                                 .made = made};
+}
+
+ae__head *ae__log_head_new(ae__db *db, ae_str key, uint64_t hash) {
   ae__head *head = ae__head_make(&db->heads, key, hash, ++db->last_actor);
-  head->space = ae__space_get(db, append->ref.ns);
-  if (!head->space)
-    head->space = ae__space_make(db, append->ref.ns, db->last_space + 1);
+  ae_str ns = ae__key_ref(key).ns;
+  head->space = ae__space_get(db, ns);
+  if (!head->space) head->space = ae__space_make(db, ns, db->last_space + 1);
   return head;
 }
 
@@ -169,7 +171,7 @@ static int put(ae__db *db, ae_append *append, ae__head *head, ae_str name,
                uint64_t hash, ae__once *once) {
   ae_str id;
   bool made = !head;
-  if (made) head = head_new(db, name, hash, append);
+  if (made) head = ae__log_head_new(db, name, hash);
   undo_push(db, head, append, made);
   if (append->follows) {
     if (append->expected_version != head->version)
@@ -251,6 +253,10 @@ static void undo_all(ae__db *db, const struct start *start) {
       now->actors -= undo->made;
       db->tail.commits--;
     }
+    if (undo->begun) {
+      now->actors--;
+      head->space->frozen.actors--;
+    }
     if (undo->made) ae__head_drop(&db->heads, head);
   }
   db->tail.head_count = start->tail_heads;
@@ -273,6 +279,8 @@ static int unit_run(ae__db *db, struct unit *unit) {
       return ae__rows_put(db, request);
     case AE__SNAPSHOT_SAVE:
       return ae__rows_snapshot_save(db, request);
+    case AE__BEGIN:
+      return ae__begin(db, request);
     default:
       AE_ASSERT_CMP(request->kind, ==, AE__PROBE);
       return ae__sql_run(db, AE__SQL_STATE_SAME);
@@ -350,14 +358,25 @@ static bool divisible(int code) {
   }
 }
 
+static bool failed(const struct unit *unit) {
+  ae_status status =
+      unit->append ? unit->append->status : unit->request->status;
+  return status == AE_STORE_FULL || status == AE_STORE_UNAVAILABLE ||
+         status == AE_STORE_UNCERTAIN;
+}
+
 static void group_run(ae__db *db, struct unit *units, size_t count) {
   const char *doing;
   int code = group_try(db, units, count, &doing);
   if (code == SQLITE_OK) return;
   if (count > 1 && divisible(code)) {
     group_run(db, units, count / 2);
-    group_run(db, units + count / 2, count - count / 2);
-    return;
+    units += count / 2;
+    count -= count / 2;
+    if (!db->ordered || !failed(&units[-1])) {
+      group_run(db, units, count);
+      return;
+    }
   }
   for (size_t i = 0; i < count; i++) unit_fail(db, &units[i], code, doing);
 }

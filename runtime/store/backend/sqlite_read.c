@@ -109,6 +109,7 @@ static void page_add(ae__sql_page *page, sqlite3_stmt *row,
   record->position = (uint64_t)sqlite3_column_int64(row, 0);
   record->first_version = (uint64_t)sqlite3_column_int64(row, 3);
   record->event_count = (uint32_t)sqlite3_column_int64(row, 4);
+  record->base = head ? head->base : 0;
   record->bytes = (ae_str){offset_of(base), body.len};
   record->ref = ref_of(page, base, body, head);
 }
@@ -347,6 +348,7 @@ static void page_add_missing(ae__sql_page *page, const ae__head *head,
   *page_next(page) = (ae_record){
       .first_version = version,
       .event_count = (uint32_t)(behind - version),
+      .base = head->base,
       .bytes = {offset_of(base), 0},
       .ref = ref_of(page, base, (ae_str){0}, head),
   };

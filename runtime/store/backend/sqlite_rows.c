@@ -23,13 +23,17 @@ static int snapshots_count(ae__db *db, int64_t actor, uint64_t *count) {
 }
 
 /* In the same transaction; it is not kept in memory. */
-static int counted(ae__db *db, ae__sql_space *space, uint64_t before,
+static int counted(ae__db *db, const ae__sql_space *space, uint64_t before,
                    uint64_t after) {
   sqlite3_stmt *put = ae__sql(db, AE__SQL_SPACE_SNAPSHOTS);
   sqlite3_bind_int64(put, 1, space->id);
   bind_str(put, 2, space->name);
   sqlite3_bind_int64(put, 3, (int64_t)after - (int64_t)before);
   return ae__sql_done(put);
+}
+
+int ae__rows_snapshot_counted(ae__db *db, const ae__sql_space *space) {
+  return counted(db, space, 0, 1);
 }
 
 int ae__rows_snapshot_save(ae__db *db, ae__request *request) {

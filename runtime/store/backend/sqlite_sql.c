@@ -29,6 +29,9 @@ static const char *const texts[AE__SQL_STATEMENTS] = {
     [AE__SQL_SPACE_SNAPSHOTS] =
         "INSERT INTO namespaces VALUES(?1, ?2, 0, 0, 0, ?3, 0, 0)"
         " ON CONFLICT(id) DO UPDATE SET snapshots=snapshots+?3",
+    [AE__SQL_SPACE_BEGUN] =
+        "INSERT INTO namespaces VALUES(?1, ?2, 0, 0, 1, 0, 0, 0)"
+        " ON CONFLICT(id) DO UPDATE SET actors=actors+1",
     [AE__SQL_SNAPSHOTS] =
         "SELECT total(snapshots) FROM namespaces"
         " WHERE ?1 IS NULL OR name=?1",
@@ -42,6 +45,7 @@ static const char *const texts[AE__SQL_STATEMENTS] = {
         "INSERT INTO log VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [AE__SQL_LOG_GET] = LOG "body FROM log WHERE position=?1",
     [AE__SQL_LOG_BODY] = "SELECT body FROM log WHERE position=?1",
+    [AE__SQL_LOG_VERSION] = "SELECT version FROM log WHERE position=?1",
     [AE__SQL_LOG_TAIL] = LOG
     "ids, key, length(body) FROM log WHERE position>?1 "
     "ORDER BY position",
@@ -64,6 +68,8 @@ static const char *const texts[AE__SQL_STATEMENTS] = {
     [AE__SQL_MARK_DELETE] = "DELETE FROM marks WHERE actor=?1 AND position<=?2",
     [AE__SQL_ID_PUT] = "INSERT OR IGNORE INTO ids VALUES(?1, ?2, ?3)",
     [AE__SQL_ID_GET] = "SELECT position FROM ids WHERE actor=?1 AND hash=?2",
+    [AE__SQL_IDS_GET] = "SELECT hash, position FROM ids WHERE actor=?1",
+    [AE__SQL_HEAD_IDS] = "UPDATE heads SET ids=1 WHERE actor=?1",
     [AE__SQL_SNAPSHOT_PUT] =
         "INSERT INTO snapshots VALUES(?1, ?2, ?3, ?4, ?5)"
         " ON CONFLICT(actor, version, shape) DO UPDATE SET"
@@ -79,6 +85,11 @@ static const char *const texts[AE__SQL_STATEMENTS] = {
         " ORDER BY version DESC LIMIT 1 OFFSET ?2)",
     [AE__SQL_SNAPSHOT_BASE] =
         "SELECT max(version) FROM snapshots WHERE actor=?1 AND base",
+    [AE__SQL_BASES] =
+        "SELECT actor, version, shape, state FROM snapshots WHERE actor>=?1"
+        " AND base ORDER BY actor, version",
+    [AE__SQL_BASE_GET] =
+        "SELECT state FROM snapshots WHERE actor=?1 AND version=?2 AND base",
     [AE__SQL_PROJECTION_GET] =
         "SELECT id, checkpoint FROM projections WHERE ns=?1 AND name=?2",
     [AE__SQL_PROJECTION_PUT] =

@@ -49,6 +49,9 @@ static void read_run(ae__db *db, ae__request *request) {
     case AE__ROWS_READ:
       ae__rows_read(db, request);
       break;
+    case AE__BASES:
+      ae__bases_read(db, request);
+      break;
     default:
       AE_ASSERT_CMP(request->kind, ==, AE__STATS);
       ae__rows_stats(db, request);
@@ -68,10 +71,11 @@ static void read_fail(ae__db *db, ae__request *request, int code) {
   *status = ae__sql_error(db, code, "read", error);
 }
 
-/* All in one view of the file. */
+/* All in one view of the file; where that is still, in that of the first. */
 static int reads_try(ae__db *db, ae_task *first) {
-  int code = ae__sql_run(db, AE__SQL_BEGIN_READ);
-  if (code == SQLITE_OK && !db->writer) code = ae__index_follow(db);
+  bool begun = !sqlite3_get_autocommit(db->sqlite);
+  int code = begun ? SQLITE_OK : ae__sql_run(db, AE__SQL_BEGIN_READ);
+  if (code == SQLITE_OK && !db->writer && !begun) code = ae__index_follow(db);
   for (ae_task *task = first; task && code == SQLITE_OK; task = task->next) {
     ae__request *request = AE_CONTAINER(task, ae__request, task);
     if (is_page(request)) {
@@ -82,7 +86,8 @@ static int reads_try(ae__db *db, ae_task *first) {
     }
     read_run(db, request);
   }
-  if (!sqlite3_get_autocommit(db->sqlite)) ae__sql_run(db, AE__SQL_COMMIT);
+  if (!db->still && !sqlite3_get_autocommit(db->sqlite))
+    ae__sql_run(db, AE__SQL_COMMIT);
   return code;
 }
 
@@ -99,11 +104,13 @@ static void reads_again(ae_task *first) {
 
 static void reads_run(ae__db *db, ae_task *first) {
   int code = SQLITE_OK;
-  if (ae__sql_stale(db)) code = ae__sql_reopen(db);
+  /* The moment that was begun cannot be had again. */
+  bool once = db->still && !sqlite3_get_autocommit(db->sqlite);
+  if (ae__sql_stale(db)) code = once ? SQLITE_BUSY : ae__sql_reopen(db);
   if (code == SQLITE_OK) code = reads_try(db, first);
   while (code == SQLITE_OK && ae__sql_stale(db)) {
     reads_again(first);
-    code = ae__sql_reopen(db);
+    code = once ? SQLITE_BUSY : ae__sql_reopen(db);
     if (code == SQLITE_OK) code = reads_try(db, first);
   }
   if (code == SQLITE_OK) return;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/map.h"
 #include "store/conformance.h"
 
 /* -- delete -- */
@@ -178,11 +179,180 @@ static void compacting_changes_nothing(void **state) {
   kept_clear(&after);
 }
 
+/* -- bases, and histories that begin behind one -- */
+
+static uint64_t sum_of(const char *const *ids, uint32_t count) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < count; i++) sum += ae_hash(ae_str_of(ids[i]));
+  return sum;
+}
+
+static void bases_are_listed(void **state) {
+  struct world *world = *state;
+  ae_buf text = {0};
+  char want[400];
+  uint64_t trimmed, left;
+  assert_int_equal(bases_of(world, "bank", &text), AE_OK);
+  assert_int_equal(text.len, 0);
+  append_ok(world, "bank/account/a", 0, 1, "c-1");
+  append_ok(world, "bank/account/a", 1, 0, "c-2");
+  append_many(world, "bank/account/a", 1, 99);
+  append_ok(world, "bank/account/a", 100, 1, "c-3");
+  append_many(world, "bank/account/b", 0, 10);
+  append_many(world, "bank.x/account/a", 0, 10);
+  snapshot_save(world, "bank/account/a", 60, 1, "at 60", true);
+  snapshot_save(world, "bank/account/a", 70, 1, "at 70", false);
+  snapshot_save(world, "bank.x/account/a", 5, 2, "x", true);
+  assert_int_equal(bases_of(world, "bank", &text), AE_OK);
+  assert_string_equal(ae_buf_cstr(&text), "bank/account/a 60/1 at 60\n");
+  trim_of(world, "bank", 0, 1, &trimmed, &left);
+  assert_true(trimmed > 0);
+  snapshot_save(world, "bank/account/b", 7, 1, "at 7", true);
+  static const char *const gone[] = {"c-1", "c-2"};
+  snprintf(want, sizeof want, "bank/account/a 60/1 at 60 begins 2:%llx\n",
+           (unsigned long long)sum_of(gone, 2));
+  for (int round = 0; round < 2; round++) {
+    assert_int_equal(bases_of(world, "bank", &text), AE_OK);
+    const char *is = ae_buf_cstr(&text);
+    assert_non_null(strstr(is, want));
+    assert_non_null(strstr(is, "bank/account/b 7/1 at 7\n"));
+    assert_int_equal(strlen(is), strlen(want) + 24);
+    assert_int_equal(bases_of(world, "bank.x", &text), AE_OK);
+    assert_string_equal(ae_buf_cstr(&text), "bank.x/account/a 5/2 x\n");
+    if (world->fixture->durable) world_reopen(world);
+  }
+  ae_buf_clear(&text);
+}
+
+static void many_bases_in_pages(void **state) {
+  struct world *world = *state;
+  ae_buf text = {0};
+  char name[64];
+  size_t lines = 0;
+  if (world->fixture->shared) return; /* one by one over the wire: minutes */
+  for (int i = 0; i < 5000; i++) {
+    snprintf(name, sizeof name, "bank/account/a-%d", i);
+    append_ok(world, name, 0, 1, NULL);
+    snapshot_save(world, name, 1, 1, "s", true);
+  }
+  assert_int_equal(bases_of(world, "bank", &text), AE_OK);
+  for (size_t i = 0; i < text.len; i++) lines += text.ptr[i] == '\n';
+  assert_int_equal(lines, 5000);
+  ae_buf_clear(&text);
+}
+
+static void an_actor_begins_behind_a_base(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  ae_buf text = {0};
+  char loaded[64], want[200];
+  bool base;
+  uint64_t position;
+  size_t record;
+  static const char *const ids[] = {"c-1", "c-2", "c-3"};
+  const char *actor = "bank/account/a";
+  if (world->fixture->shared) return; /* a stream takes whole histories */
+  assert_int_equal(begin_of(world, actor, 60, "at 60", ids, 2), AE_OK);
+  snprintf(want, sizeof want, "bank/account/a 60/1 at 60 begins 3:%llx\n",
+           (unsigned long long)sum_of(ids, 3));
+  for (int round = 0; round < 3; round++) {
+    assert_int_equal(lookup_of(world, actor, "c-1", &position, &record), 60);
+    assert_true(position == UINT64_MAX);
+    assert_int_equal(record, 0);
+    lookup_of(world, actor, "c-4", &position, NULL);
+    assert_int_equal(position, 0);
+    read_all(world, actor, 1, UINT64_MAX, &list);
+    assert_int_equal(list.status, AE_OK);
+    assert_int_equal(list.count, 0);
+    assert_int_equal(list.latest, 60);
+    assert_int_equal(list.base, 60);
+    assert_int_equal(snapshot_load(world, actor, UINT64_MAX, 9, loaded, &base),
+                     60);
+    assert_true(base);
+    assert_string_equal(loaded, "at 60");
+    ae_stats stats = stats_of(world, "bank");
+    assert_int_equal(stats.actors, 1);
+    assert_int_equal(stats.snapshots, 1);
+    assert_int_equal(stats.commits, 0);
+    /* Again: nothing new; with ids alone: these. */
+    assert_int_equal(begin_of(world, actor, 60, "at 60", ids, 2), AE_OK);
+    assert_int_equal(begin_of(world, actor, 60, "", ids + 2, 1), AE_OK);
+    assert_int_equal(bases_of(world, "bank", &text), AE_OK);
+    assert_string_equal(ae_buf_cstr(&text), want);
+    /* Otherwise: no. */
+    assert_int_equal(begin_of(world, actor, 61, "at 61", ids, 2),
+                     AE_VERSION_CONFLICT);
+    assert_int_equal(begin_of(world, actor, 60, "other", ids, 2),
+                     AE_VERSION_CONFLICT);
+    assert_int_equal(begin_of(world, "bank/account/z", 60, "", ids, 2),
+                     AE_VERSION_CONFLICT);
+    if (world->fixture->durable) world_reopen(world);
+  }
+  assert_int_equal(append_try(world, actor, 0, 1, NULL), AE_VERSION_CONFLICT);
+  assert_int_equal(append_try(world, actor, 60, 1, "c-3"), AE_DUPLICATE);
+  append_many(world, actor, 60, 700);
+  append_ok(world, actor, 760, 1, "c-5");
+  append_ok(world, "bank/account/b", 0, 1, "c-1");
+  assert_int_equal(begin_of(world, "bank/account/b", 1, "s", NULL, 0),
+                   AE_VERSION_CONFLICT);
+  for (int round = 0; round < 2; round++) {
+    read_all(world, actor, 1, UINT64_MAX, &list);
+    assert_int_equal(list.events, 701);
+    assert_int_equal(list.at[0].first_version, 61);
+    assert_int_equal(list.base, 60);
+    read_all(world, actor, 500, 510, &list);
+    assert_int_equal(list.events, 11);
+    scan_all(world, "bank", 0, UINT64_MAX, &list);
+    assert_int_equal(list.count, 702);
+    assert_int_equal(stats_of(world, "bank").actors, 2);
+    lookup_of(world, actor, "c-2", &position, NULL);
+    assert_true(position == UINT64_MAX);
+    lookup_of(world, actor, "c-5", &position, &record);
+    assert_true(position < UINT64_MAX && record > 0);
+    if (world->fixture->durable) world_reopen(world);
+  }
+  /* Deleted with its namespace, it begins anew. */
+  assert_int_equal(delete_of(world, "bank", NULL), AE_OK);
+  assert_int_equal(lookup_of(world, actor, "c-1", &position, NULL), 0);
+  assert_int_equal(position, 0);
+  assert_int_equal(begin_of(world, actor, 5, "at 5", NULL, 0), AE_OK);
+  assert_int_equal(stats_of(world, "bank").actors, 1);
+  append_ok(world, actor, 5, 1, "c-1");
+  kept_clear(&list);
+  ae_buf_clear(&text);
+}
+
+/* A commit below the base that is not deleted yet is marked as such. */
+static void records_tell_their_base(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  uint64_t trimmed, left;
+  append_many(world, "bank/account/a", 0, 100);
+  append_many(world, "bank/account/b", 0, 5);
+  snapshot_save(world, "bank/account/a", 60, 1, "s", true);
+  uint64_t bytes = stats_of(world, "bank").bytes;
+  trim_of(world, "bank", 0, bytes - bytes / 8, &trimmed, &left);
+  assert_true(trimmed > 0 && trimmed < 60);
+  scan_all(world, "bank", 0, UINT64_MAX, &list);
+  size_t below = 0;
+  for (size_t i = 0; i < list.count; i++) {
+    bool a = strcmp(list.at[i].actor, "bank/account/a") == 0;
+    assert_int_equal(list.at[i].base, a ? 60 : 0);
+    below += a && list.at[i].first_version <= 60;
+  }
+  assert_int_equal(below, 60 - trimmed);
+  kept_clear(&list);
+}
+
 const struct CMUnitTest conformance_care[] = {
     CONFORMS(a_namespace_is_deleted),
     CONFORMS(what_is_asked_before_a_delete_is_done_before),
     CONFORMS(a_live_scan_goes_on_after_a_delete),
     CONFORMS(compacting_changes_nothing),
+    CONFORMS(bases_are_listed),
+    CONFORMS(many_bases_in_pages),
+    CONFORMS(an_actor_begins_behind_a_base),
+    CONFORMS(records_tell_their_base),
 };
 const size_t conformance_care_count =
     sizeof conformance_care / sizeof *conformance_care;

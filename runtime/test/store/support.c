@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/map.h"
 #include "base/mem.h"
 
 #define PATIENCE (60ull * 1000000000ull) /* ns; a hang, not a measure */
@@ -226,6 +227,7 @@ static void kept_add(struct kept_list *list, const ae_record *record) {
   ae_buf_clear(&name);
   kept->position = record->position;
   kept->first_version = record->first_version;
+  kept->base = record->base;
   kept->events = record->event_count;
 }
 
@@ -466,6 +468,66 @@ ae_status trim_of(struct world *world, const char *ns, int64_t before,
   world_until(world, &asked.done);
   if (trimmed) *trimmed = trim.trimmed;
   if (left) *left = trim.left;
+  return asked.status;
+}
+
+struct based {
+  struct asked asked;
+  ae_buf *out;
+  ae_bases_read read;
+};
+
+static void on_bases(ae_bases_read *read, ae_status status,
+                     const ae_base *bases, uint32_t count,
+                     const ae_error *err) {
+  (void)err;
+  struct based *based = read->data;
+  based->asked.status = status;
+  based->asked.done = true;
+  for (uint32_t i = 0; i < count; i++) {
+    ae_ref_format(&bases[i].ref, based->out);
+    ae_buf_printf(based->out, " %" PRIu64 "/%" PRId64 " %.*s%s",
+                  bases[i].version, bases[i].shape, AE_FMT(bases[i].state),
+                  bases[i].begins ? " begins" : "");
+    uint64_t sum = 0;
+    for (uint32_t k = 0; k < bases[i].id_count; k++) sum += bases[i].ids[k];
+    if (bases[i].id_count > 0)
+      ae_buf_printf(based->out, " %u:%" PRIx64, bases[i].id_count, sum);
+    ae_buf_byte(based->out, '\n');
+  }
+}
+
+ae_status bases_of(struct world *world, const char *ns, ae_buf *out) {
+  struct based based = {.out = out};
+  ae_buf_reset(out);
+  based.read =
+      (ae_bases_read){.ns = ae_str_of(ns), .cb = on_bases, .data = &based};
+  do {
+    based.asked.done = false;
+    based.read.from = based.read.next;
+    assert_int_equal(ae_store_bases(world->store, &based.read, NULL), AE_OK);
+    assert_false(based.asked.done);
+    world_until(world, &based.asked.done);
+  } while (based.asked.status == AE_OK && based.read.next > 0);
+  return based.asked.status;
+}
+
+ae_status begin_of(struct world *world, const char *actor, uint64_t version,
+                   const char *state, const char *const *ids, uint32_t count) {
+  struct asked asked = {0};
+  uint64_t *hashes = ae_zalloc((count + 1) * sizeof *hashes);
+  for (uint32_t i = 0; i < count; i++) hashes[i] = ae_hash(ae_str_of(ids[i]));
+  ae_begin begin = {.write = {.cb = on_write, .data = &asked},
+                    .base = {.ref = ref_of(actor),
+                             .version = version,
+                             .shape = 1,
+                             .state = ae_str_of(state),
+                             .ids = hashes,
+                             .id_count = count}};
+  assert_int_equal(ae_store_begin(world->store, &begin, NULL), AE_OK);
+  assert_false(asked.done);
+  world_until(world, &asked.done);
+  ae_free(hashes);
   return asked.status;
 }
 

@@ -82,7 +82,7 @@ void append_many(struct world *world, const char *actor, uint64_t expected,
 /* One commit as a test keeps it. */
 struct kept {
   char actor[400];
-  uint64_t position, first_version;
+  uint64_t position, first_version, base;
   uint32_t events;
 };
 struct kept_list {
@@ -127,6 +127,11 @@ ae_status probe_of(struct world *world);
 ae_status trim_of(struct world *world, const char *ns, int64_t before,
                   uint64_t bytes, uint64_t *trimmed, uint64_t *left);
 
+/* A line for each base: "ACTOR VERSION/SHAPE STATE", " begins" where it does,
+ * and " COUNT:SUM" of the ids' hashes. */
+ae_status bases_of(struct world *world, const char *ns, ae_buf *out);
+ae_status begin_of(struct world *world, const char *actor, uint64_t version,
+                   const char *state, const char *const *ids, uint32_t count);
 /* What there was, in `was`, which may be NULL. */
 ae_status delete_of(struct world *world, const char *ns, ae_delete *was);
 ae_status compact_of(struct world *world);

@@ -335,6 +335,40 @@ static void a_look_at_the_file(void **state) {
   assert_true(strlen(i.problem) > 10);
 }
 
+/* -- a reader of one moment -- */
+
+static void a_still_reader_sees_one_moment(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  fill(world);
+  struct world reader = {.fixture = world->fixture};
+  assert_int_equal(ae_loop_init(&reader.loop, NULL), AE_OK);
+  ae_store_options options = {
+      .url = world->url, .mode = AE_STORE_READ, .still = true};
+  assert_int_equal(ae_store_open(&reader.loop, &options, &reader.store, NULL),
+                   AE_OK);
+  append_ok(world, "shop/cart/y", 3, 1, NULL);
+  ae_stats then = stats_of(&reader, NULL);
+  assert_int_equal(then.commits, 10010);
+  for (int round = 0; round < 3; round++) {
+    append_many(world, "bank/account/a-3", 500 + 300 * (uint64_t)round, 300);
+    uint64_t trimmed, left;
+    if (round == 1) trim_of(world, "bank", 0, 1, &trimmed, &left);
+    if (round == 2) assert_int_equal(delete_of(world, "bank", NULL), AE_OK);
+    ae_stats now = stats_of(&reader, NULL);
+    same_stats(&then, &now);
+    scan_all(&reader, NULL, 0, UINT64_MAX, &list);
+    assert_int_equal(list.status, AE_OK);
+    assert_int_equal(list.count, 10010);
+    read_all(&reader, "bank/account/a-3", 1, UINT64_MAX, &list);
+    assert_int_equal(list.events, 500);
+    assert_int_equal(list.base, 0);
+  }
+  world_close(&reader);
+  ae_loop_clear(&reader.loop);
+  kept_clear(&list);
+}
+
 /* -- room given back -- */
 
 static void compacting_gives_room_back(void **state) {
@@ -570,6 +604,7 @@ int main(void) {
       TEST(a_store_is_closed_meanwhile),
       TEST(each_step_of_a_copy_fails),
       TEST(a_look_at_the_file),
+      TEST(a_still_reader_sees_one_moment),
       TEST(compacting_gives_room_back),
       TEST(a_place_is_filled),
       TEST(a_place_is_held),

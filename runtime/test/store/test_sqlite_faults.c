@@ -316,6 +316,72 @@ static void each_step_of_a_delete_fails(void **state) {
   kept_clear(&list);
 }
 
+static void each_step_of_a_begin_fails(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  char name[64];
+  uint64_t position;
+  static const char *const steps[] = {"sqlite.begin", "sqlite.begun",
+                                      "sqlite.commit"};
+  static const char *const ids[] = {"c-1", "c-2"};
+  unsigned actors = 0;
+  for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    snprintf(name, sizeof name, "bank/account/%zu", i);
+    ae_fault_arm(steps[i], 1, EIO);
+    assert_int_equal(begin_of(world, name, 9, "at 9", ids, 2),
+                     AE_STORE_UNAVAILABLE);
+    ae_fault_reset();
+    assert_int_equal(lookup_of(world, name, "c-1", &position, NULL), 0);
+    assert_int_equal(position, 0);
+    assert_int_equal(stats_of(world, "bank").actors, actors);
+    /* Another takes the number that it would have had. */
+    append_ok(world, "shop/cart/x", i, 1, NULL);
+    assert_int_equal(begin_of(world, name, 9, "at 9", ids, 2), AE_OK);
+    append_ok(world, name, 9, 1, NULL);
+    actors++;
+    for (int round = 0; round < 2; round++) {
+      assert_int_equal(stats_of(world, "bank").actors, actors);
+      assert_int_equal(stats_of(world, "bank").snapshots, actors);
+      assert_int_equal(lookup_of(world, name, "c-1", &position, NULL), 10);
+      assert_true(position == UINT64_MAX);
+      read_all(world, "shop/cart/x", 1, UINT64_MAX, &list);
+      assert_int_equal(list.events, i + 1);
+      world_reopen(world);
+    }
+  }
+  kept_clear(&list);
+}
+
+/* Nothing is stored behind what could not be, where that was asked for. */
+static void an_ordered_store_leaves_no_holes(void **state) {
+  struct world *world = *state;
+  char name[GROUP][64];
+  world_close(world);
+  ae_store_options options = {.url = world->url, .ordered = true};
+  assert_int_equal(ae_store_open(&world->loop, &options, &world->store, NULL),
+                   AE_OK);
+  for (unsigned nth = 1; nth <= 40; nth += 3) {
+    struct outcome outcomes[GROUP];
+    ae_store_cork(world->store);
+    for (int i = 0; i < GROUP; i++) {
+      snprintf(name[i], sizeof name[i], "bank/account/%u-%d", nth, i);
+      append_start(world, &outcomes[i], name[i], 0, 1, NULL, 0);
+    }
+    /* Three in a row: halves of the group meet it too. */
+    for (unsigned k = 0; k < 3; k++)
+      ae_fault_arm("sqlite.insert", nth + k * (nth % 5), ENOSPC);
+    ae_store_uncork(world->store);
+    bool hole = false;
+    for (int i = 0; i < GROUP; i++) {
+      world_until(world, &outcomes[i].done);
+      if (outcomes[i].append.status != AE_OK) hole = true;
+      assert_int_equal(outcomes[i].append.status, hole ? AE_STORE_FULL : AE_OK);
+      outcome_clear(&outcomes[i]);
+    }
+    ae_fault_reset();
+  }
+}
+
 /* What it left in memory may not be so: nothing more is written. */
 static void a_delete_that_cannot_look_again(void **state) {
   struct world *world = *state;
@@ -429,6 +495,8 @@ int main(void) {
       TEST(each_step_of_a_trim_fails),
       TEST(each_step_of_a_delete_fails),
       TEST(a_delete_that_cannot_look_again),
+      TEST(each_step_of_a_begin_fails),
+      TEST(an_ordered_store_leaves_no_holes),
       TEST(a_failing_read_says_so),
       TEST(checkpoints_fail),
       TEST(health_follows_the_writes),
