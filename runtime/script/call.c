@@ -124,6 +124,7 @@ static void evolve_all(ae_script *script, lua_State *L, void *arg) {
   int state = lua_gettop(L);
   for (; work->done < work->count; work->done++) {
     const ae_script_event *event = &work->events[work->done];
+    if (ae_script_is_hosts(event)) continue;
     script->handler = event->type;
     ae_script_type *type = ae__push_data(script, L, work->module, event);
     int data = lua_gettop(L);

@@ -122,12 +122,14 @@ static void push_conflict(ae_script *script, lua_State *L,
   int list = lua_gettop(L);
   const ae_module *policy = script->at;
   script->at = retry->aggregate;
+  int count = 0;
   for (size_t i = 0; i < retry->event_count; i++) {
     const ae_script_event *event = &retry->events[i];
+    if (ae_script_is_hosts(event)) continue;
     ae_script_type *type = ae__push_data(script, L, retry->aggregate, event);
     ae__push_event(script, L, retry->aggregate, retry->ns, retry->id, event,
                    type, list + 1);
-    lua_rawseti(L, list, (int)i + 1);
+    lua_rawseti(L, list, ++count);
     lua_settop(L, list);
   }
   script->at = policy;

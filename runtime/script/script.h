@@ -105,7 +105,8 @@ ae_status ae_script_dump(ae_module *module, ae_state state, ae_buf *out,
                          ae_error *err);
 void ae_script_drop(ae_module *module, ae_state state); /* 0 is harmless */
 
-/* An event as evolve and policies get it, upcast first. */
+/* An event as evolve and policies get it, upcast first. One whose type begins
+ * with "$" is the host's own: no module can make it, and Lua never sees it. */
 typedef struct ae_script_event {
   ae_uuid id;
   ae_str type;
@@ -116,6 +117,10 @@ typedef struct ae_script_event {
   ae_str metadata;         /* msgpack map or len 0, the event's own */
   ae_str command_metadata; /* msgpack map or len 0 */
 } ae_script_event;
+
+static inline bool ae_script_is_hosts(const ae_script_event *event) {
+  return event->type.len > 0 && event->type.ptr[0] == '$';
+}
 
 /* Evolves `state` in place by stored events, oldest first. On failure `*done`
  * says how many were taken in, and the state must be dropped. */

@@ -93,6 +93,33 @@ static void decides_and_evolves(void **unused) {
   app_close(&a);
 }
 
+/* Events of the host's own pass, and count. */
+static void the_hosts_events_mean_nothing(void **unused) {
+  (void)unused;
+  app a = {0};
+  app_open_account(&a, account);
+  ae_buf seven = {0};
+  pack_json("{\"amount\":7}", &seven);
+  ae_script_event events[3] = {{.type = AE_STR("$Skipped"), .revision = 1},
+                               {.type = AE_STR("Deposited"), .revision = 1},
+                               {.type = AE_STR("$Skipped"), .revision = 1}};
+  for (int i = 0; i < 3; i++) {
+    events[i].version = (uint64_t)i + 1;
+    events[i].data = ae_buf_view(&seven);
+  }
+  ae_state state = app_initial(&a, "account");
+  size_t done = 0;
+  assert_int_equal(
+      ae_script_evolve(app_module(&a, "account"), state, AE_STR("bank"),
+                       AE_STR("a-1"), events, 3, &done, &a.err),
+      AE_OK);
+  assert_int_equal(done, 3);
+  assert_string_equal(app_state(&a, "account", state),
+                      "{\"balance\":7,\"open\":false}");
+  ae_buf_clear(&seven);
+  app_close(&a);
+}
+
 static void rejects(void **unused) {
   (void)unused;
   app a = {0};
@@ -538,10 +565,15 @@ static void policies_answer(void **unused) {
   ae_buf data = {0}, nine = {0};
   pack_json("{\"amount\":5}", &data);
   pack_json("{\"amount\":9}", &nine);
-  ae_script_event event = {.type = AE_STR("Deposited"),
-                           .revision = 1,
-                           .version = 5,
-                           .data = ae_buf_view(&nine)};
+  /* The host's own are not shown. */
+  ae_script_event events[2] = {{.type = AE_STR("$Skipped"),
+                                .revision = 1,
+                                .version = 4,
+                                .data = ae_buf_view(&nine)},
+                               {.type = AE_STR("Deposited"),
+                                .revision = 1,
+                                .version = 5,
+                                .data = ae_buf_view(&nine)}};
   ae_retry retry = {.ns = AE_STR("bank"),
                     .type = AE_STR("account"),
                     .id = AE_STR("a"),
@@ -553,8 +585,8 @@ static void policies_answer(void **unused) {
                     .expected_by_caller = true,
                     .seed = 5,
                     .aggregate = app_module(&a, "account"),
-                    .events = &event,
-                    .event_count = 1};
+                    .events = events,
+                    .event_count = 2};
   if (ae_script_retry(a.script, AE_STR("patient"), &retry, &a.err) != AE_OK) {
     fail_msg("%s", ae_error_text(&a.err));
   }
@@ -601,6 +633,7 @@ static void policies_answer(void **unused) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(decides_and_evolves),
+      cmocka_unit_test(the_hosts_events_mean_nothing),
       cmocka_unit_test(rejects),
       cmocka_unit_test(refuses_commands_that_do_not_fit),
       cmocka_unit_test(replays_to_the_same_bytes),
