@@ -117,7 +117,8 @@ static void on_last(ae_wire_request *request, ae_status status,
              : ae__js_answer_uint(&answer, "message", "seq", &op->sequence);
   if (found) {
     wait_for_follower(op);
-  } else if (answer.code == 10037) { /* no message of that subject */
+  } else if (answer.code == 10037 || answer.code == 10059) {
+    /* no message of that subject, or no stream (any more) */
     op->sequence = 0;
     wait_for_follower(op);
   } else {
