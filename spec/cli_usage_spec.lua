@@ -4,7 +4,8 @@ local program = require("spec.support.program")
 
 local subcommands = {
   "new", "test", "check", "replay", "exec", "state", "events", "backup",
-  "restore", "delete", "config", "token", "nats-permissions", "doctor", "bench", "help", "version",
+  "restore", "export", "import", "delete", "config", "token",
+  "nats-permissions", "doctor", "bench", "help", "version",
 }
 
 local folder

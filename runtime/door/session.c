@@ -36,6 +36,8 @@ static int open_node(ae__session *session, ae__session_for purpose) {
       .modules = purpose == AE__READ_ACTORS || purpose == AE__READ_MODULES ||
                  purpose == AE__RUN_COMMANDS,
       .store = store,
+      .still = purpose == AE__READ_MOMENT,
+      .ordered = purpose == AE__FILL_STORE,
       .mode = writes ? AE_STORE_WRITE : AE_STORE_READ,
   };
   ae_status status = AE_OK;

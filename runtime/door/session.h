@@ -18,11 +18,12 @@ typedef struct ae__session {
 
 typedef enum ae__session_for {
   AE__READ_EVENTS,  /* the store, read-only */
+  AE__READ_MOMENT,  /* the store as it is at one moment */
   AE__READ_ACTORS,  /* modules too */
   AE__READ_MODULES, /* modules; the store, read-only, where there is one */
   AE__RUN_COMMANDS, /* modules, and the store for writing */
   AE__CHANGE_STORE, /* the store for writing, which must be there */
-  AE__FILL_STORE,   /* the store for writing */
+  AE__FILL_STORE,   /* the store for writing, in order */
 } ae__session_for;
 
 /* The exit status; what is wrong has been said where it is not 0, and nothing

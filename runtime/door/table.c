@@ -280,6 +280,53 @@ const ae__subcommand ae__subcommands[] = {
      .least = 1,
      .most = 1,
      .run = ae__restore_run},
+    {.name = "export",
+     .group = DATA,
+     .summary = "write one namespace to stdout, to be imported elsewhere",
+     .usage = "NAMESPACE",
+     .flags = {FLAG_APP,
+               {"skip-damaged", 0, NULL, "go on over what cannot be read"},
+               FLAG_STORE,
+               FLAG_JSON("the summary on stderr as JSON")},
+     .details =
+         "NDJSON: a first line, one line a commit with all that is kept of it, "
+         "and a last line\n"
+         "with counts and a sum, so that one that was cut is noticed. What is "
+         "exported is what was\n"
+         "stored at one moment; a running node goes on meanwhile. Where "
+         "retention removed the\n"
+         "beginning of a history, its base snapshot and the command ids from "
+         "before stand for it.\n"
+         "With --skip-damaged, a commit that keeps the versions and means "
+         "nothing stands in the\n"
+         "place of one that cannot be read, and the exit status is 1. Rows of "
+         "projections are not\n"
+         "in it: they are made from the events.",
+     .example = "aether export bank | tee bank.ndjson",
+     .least = 1,
+     .most = 1,
+     .run = ae__export_run},
+    {.name = "import",
+     .group = DATA,
+     .summary = "take in what export wrote, as this namespace",
+     .usage = "NAMESPACE [FILE|-]",
+     .flags = {FLAG_APP, FLAG_STORE, FLAG_JSON("what was imported, as JSON")},
+     .details =
+         "Without FILE, or with -, stdin is read. Ids, command ids and their "
+         "outcomes, versions,\n"
+         "times and metadata stay as they were; positions are new. The "
+         "namespace may have another\n"
+         "name than it had. It must be empty, or hold the beginning of what "
+         "comes: an import that\n"
+         "was interrupted goes on where it was, and one that is done again "
+         "changes nothing. A file\n"
+         "is looked at whole before anything is stored; of a pipe whole "
+         "commits are stored as they\n"
+         "come. Refused while a process writes the store; its pid is said.",
+     .example = "aether export bank | aether import bank2",
+     .least = 1,
+     .most = 2,
+     .run = ae__import_run},
     {.name = "delete",
      .group = DATA,
      .summary = "delete all of one namespace from the store",

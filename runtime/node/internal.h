@@ -25,7 +25,7 @@ struct ae_node {
   int64_t started;       /* µs since 1970 */
   uint64_t started_mono; /* ns, monotonic */
   char *url;
-  bool named; /* ae_node_options */
+  bool named, still, ordered; /* ae_node_options */
   bool draining;
   /* -- health.c, of a node that runs on -- */
   ae_pulse *pulse; /* NULL: it does not */

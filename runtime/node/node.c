@@ -58,6 +58,8 @@ ae_status ae_node_open_store(ae_node *node, ae_store_mode mode, ae_error *err) {
   ae_store_options store = {
       .url = config->store,
       .mode = memory ? AE_STORE_WRITE : mode,
+      .still = node->still,
+      .ordered = node->ordered,
       .jetstream = {.wire = ae_nats_login(config),
                     .replicas = config->replicas},
   };
@@ -112,6 +114,8 @@ ae_status ae_node_open(ae_loop *loop, const ae_node_options *options,
   node->loop = loop;
   node->config = options->config;
   node->named = options->named;
+  node->still = options->still;
+  node->ordered = options->ordered;
   node->started = ae_clock_now();
   node->started_mono = ae_clock_mono();
   ae_status status = AE_OK;

@@ -14,9 +14,11 @@ typedef struct ae_node_options {
   bool modules;            /* load them; without it there are no actors */
   bool store;              /* open it */
   ae_store_mode mode;
-  bool named;  /* a node that runs: what it follows of JetStream is kept under
-                  its name, and a second one of that name is refused */
-  bool strict; /* catch a decide that changes its state */
+  bool named;   /* a node that runs: what it follows of JetStream is kept under
+                   its name, and a second one of that name is refused */
+  bool still;   /* see ae_store_options */
+  bool ordered; /* see ae_store_options */
+  bool strict;  /* catch a decide that changes its state */
   /* Each mistake of the modules; NULL: only the first, as the error. */
   void (*mistake)(void *data, ae_str ns, const ae_error *err);
   void *data;
