@@ -47,6 +47,12 @@ void ae_actors_close(ae_actors *actors, void (*cb)(void *data), void *data);
 ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
                           const ae_limits *limits, ae_str policy);
 
+/* Other code for the namespace, from the next command that is decided; what was
+ * decided before is stored as it is. AE_CONTRACT_ERROR, and nothing changed,
+ * where it lacks an aggregate whose actors were used. `script` must outlive the
+ * realm, or the next reload; the one before is the caller's to close. */
+ae_status ae_realm_reload(ae_realm *realm, ae_script *script, ae_error *err);
+
 /* What became of a command. Lives until the callback returns. */
 typedef struct ae_outcome {
   ae_status status;  /* AE_OK: accepted; AE_REJECTED; AE_VERSION_CONFLICT;

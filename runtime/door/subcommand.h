@@ -84,6 +84,7 @@ int ae__listen_run(const ae__args *args);
 int ae__new_run(const ae__args *args);
 int ae__permissions_run(const ae__args *args);
 int ae__repl_run(const ae__args *args);
+int ae__reload_run(const ae__args *args);
 int ae__replay_run(const ae__args *args);
 int ae__restore_run(const ae__args *args);
 int ae__run_run(const ae__args *args);

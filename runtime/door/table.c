@@ -360,6 +360,22 @@ const ae__subcommand ae__subcommands[] = {
          "Exit status: 0 ready, 1 not ready, 3 no node answers.",
      .example = "aether status",
      .run = ae__status_run},
+    {.name = "reload",
+     .group = CARE,
+     .summary = "have a running node load its modules anew",
+     .usage = "[NAMESPACE]",
+     .flags = {FLAG_APP, FLAG_URL, FLAG_JSON("the node's own document")},
+     .details =
+         "What is in the folders now is loaded and checked beside what runs, "
+         "then takes over\n"
+         "between two commands; a mistake changes nothing, and is told. Actors "
+         "are built anew\n"
+         "from their events. All namespaces, or the one named; a token needs "
+         "the right `admin`.\n"
+         "Exit status: 0 reloaded, 3 refused, or no node answers.",
+     .example = "aether reload bank",
+     .most = 1,
+     .run = ae__reload_run},
     {.name = "config",
      .group = CARE,
      .summary = "show each setting and where it came from",

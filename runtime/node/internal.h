@@ -25,7 +25,7 @@ struct ae_node {
   int64_t started;       /* µs since 1970 */
   uint64_t started_mono; /* ns, monotonic */
   char *url;
-  bool named, still, ordered; /* ae_node_options */
+  bool named, still, ordered, strict; /* ae_node_options */
   bool draining;
   /* -- health.c, of a node that runs on -- */
   ae_pulse *pulse; /* NULL: it does not */
@@ -37,5 +37,11 @@ struct ae_node {
   void *closed_data;
   ae_task task;
 };
+
+/* Loads what is in the room's folder now. `options`: who is told of each
+ * mistake; NULL: nobody, and `*out` is NULL after a failure. */
+ae_status ae__room_load(ae_node *node, const ae__room *room,
+                        const ae_node_options *options, ae_script **out,
+                        ae_error *err);
 
 #endif

@@ -16,6 +16,30 @@ static void pass_mistake(void *data, const ae_error *err) {
     to->options->mistake(to->options->data, to->ns, err);
 }
 
+ae_status ae__room_load(ae_node *node, const ae__room *room,
+                        const ae_node_options *options, ae_script **out,
+                        ae_error *err) {
+  const ae_namespace_config *ns = room->config;
+  listener to = {options, room->name};
+  const ae_script_options script = {.ns = room->name,
+                                    .folder = ns->folder,
+                                    .memory_limit = ns->memory,
+                                    .handler_ms = ns->handler_ms,
+                                    .patience = ns->quarantine_after,
+                                    .strict = node->strict,
+                                    .mistake = options ? pass_mistake : NULL,
+                                    .data = &to};
+  ae_status status = ae_script_open(&script, out, err);
+  if (status != AE_OK || !ns->retry) return status;
+  status = ae_script_policy(*out, ae_str_of(ns->retry), err);
+  if (status != AE_OK && options) pass_mistake(&to, err);
+  if (status != AE_OK && !options) {
+    ae_script_close(*out);
+    *out = NULL;
+  }
+  return status;
+}
+
 static ae_status load_modules(ae_node *node, const ae_node_options *options,
                               ae_error *err) {
   const ae_config *config = options->config;
@@ -27,21 +51,8 @@ static ae_status load_modules(ae_node *node, const ae_node_options *options,
     one->name = ae_str_of(ns->name);
     one->config = ns;
     one->loaded = ae_clock_now();
-    listener to = {options, one->name};
-    ae_script_options script = {.ns = one->name,
-                                .folder = ns->folder,
-                                .memory_limit = ns->memory,
-                                .handler_ms = ns->handler_ms,
-                                .patience = ns->quarantine_after,
-                                .strict = options->strict,
-                                .mistake = pass_mistake,
-                                .data = &to};
     ae_error why = {0};
-    ae_status status = ae_script_open(&script, &one->script, &why);
-    if (status == AE_OK && ns->retry) {
-      status = ae_script_policy(one->script, ae_str_of(ns->retry), &why);
-      if (status != AE_OK) pass_mistake(&to, &why);
-    }
+    ae_status status = ae__room_load(node, one, options, &one->script, &why);
     if (status != AE_OK && result == AE_OK) {
       result = status;
       if (err) ae_error_move(err, &why);
@@ -116,6 +127,7 @@ ae_status ae_node_open(ae_loop *loop, const ae_node_options *options,
   node->named = options->named;
   node->still = options->still;
   node->ordered = options->ordered;
+  node->strict = options->strict;
   node->started = ae_clock_now();
   node->started_mono = ae_clock_mono();
   ae_status status = AE_OK;
