@@ -9,6 +9,8 @@
 #include "door/answer.h"
 #include "door/serve.h"
 #include "door/terminal.h"
+#include "node/reload.h"
+#include "node/watch.h"
 
 #define DATA_MAX \
   1000 /* bytes of a command's or an event's data that are shown */
@@ -16,7 +18,8 @@
 typedef struct dev {
   uv_prepare_t prepare; /* prints before the loop waits */
   ae_buf out;
-  bool broken; /* nobody reads stdout any more */
+  bool broken;     /* nobody reads stdout any more */
+  ae_watch *watch; /* NULL: saves are not seen */
 } dev;
 
 /* -- what is printed -- */
@@ -131,8 +134,44 @@ static void on_prepare(uv_prepare_t *prepare) {
 
 /* -- beside the node: what begins with it and ends before it -- */
 
+static void say_reloaded(void *data, const ae_reloaded *one) {
+  (void)data;
+  ae__say("%.*s: reloaded%s", AE_FMT(one->ns),
+          strcmp(one->was, one->revision) == 0 ? ", as before" : "");
+}
+
+/* A save: the new code, or what is wrong with it, and the old goes on. */
+static void on_saved(void *data, const char *const *paths, size_t count) {
+  (void)paths, (void)count;
+  ae__serve *serve = data;
+  dev *d = serve->options->data;
+  ae_error err = {0};
+  print(d); /* what was before stands before */
+  if (ae_node_reload(serve->node, (ae_str){0}, NULL, say_reloaded, NULL,
+                     &err) != AE_OK)
+    ae__complain_of(NULL, err.status, &err);
+  ae_error_clear(&err);
+}
+
+static void watch(ae__serve *serve) {
+  dev *d = serve->options->data;
+  const ae_config *config = &serve->config;
+  const char **folders =
+      ae_zalloc((config->namespace_count + 1) * sizeof *folders);
+  for (size_t i = 0; i < config->namespace_count; i++)
+    folders[i] = config->namespaces[i].folder;
+  const ae_watch_options options = {
+      .folders = folders, .suffix = ".lua", .changed = on_saved, .data = serve};
+  ae_error err = {0};
+  if (ae_watch_open(&serve->loop, &options, &d->watch, &err) != AE_OK)
+    ae__say("saves are not seen: %s", ae_error_text(&err));
+  ae_error_clear(&err);
+  ae_free(folders);
+}
+
 static void on_started(ae__serve *serve) {
   dev *d = serve->options->data;
+  watch(serve);
   uv_prepare_init(&serve->loop.uv, &d->prepare);
   d->prepare.data = serve;
   uv_prepare_start(&d->prepare, on_prepare);
@@ -143,6 +182,7 @@ static void on_started(ae__serve *serve) {
 static void on_stopped(ae__serve *serve) {
   dev *d = serve->options->data;
   ae_actors_observe(ae_node_actors(serve->node), NULL, NULL);
+  ae_watch_close(d->watch);
   uv_close((uv_handle_t *)&d->prepare, NULL);
   print(d);
 }

@@ -45,14 +45,15 @@ const ae__subcommand ae__subcommands[] = {
      .run = ae__new_run},
     {.name = "dev",
      .group = APP,
-     .summary = "run the app, and print commands and events as they happen",
+     .summary = "run the app, reload on save, print commands and events",
      .usage = "",
      .flags = {FLAG_APP, FLAG_STORE, FLAG_LISTEN, FLAG_NODE, FLAG_DRAIN},
      .details = "As `aether run`, for the one who writes the app: each command "
                 "is printed with what\n"
                 "became of it and its events, and a decide that changes its "
                 "state is an error.\n"
-                "Ctrl-C ends it.",
+                "A save is live at once, or told what is wrong with it. Ctrl-C "
+                "ends it.",
      .example = "aether dev",
      .run = ae__dev_run},
     {.name = "test",
