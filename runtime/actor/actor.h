@@ -31,7 +31,8 @@ ae_actors *ae_actors_new(ae_loop *loop, ae_store *store,
  * realms are gone. The store and the scripts stay the caller's. */
 void ae_actors_close(ae_actors *actors, void (*cb)(void *data), void *data);
 
-/* `name` and `script` must outlive it. `limits` is copied; NULL: none; without
+/* `name` must outlive it, and so must `script` or what was swapped for it.
+ * `limits` is copied; NULL: none; without
  * one of live actors it is 100,000. `policy`: the namespace's retry policy, len
  * 0: none.
  *
@@ -47,11 +48,17 @@ void ae_actors_close(ae_actors *actors, void (*cb)(void *data), void *data);
 ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
                           const ae_limits *limits, ae_str policy);
 
-/* Other code for the namespace, from the next command that is decided; what was
- * decided before is stored as it is. AE_CONTRACT_ERROR, and nothing changed,
- * where it lacks an aggregate whose actors were used. `script` must outlive the
- * realm, or the next reload; the one before is the caller's to close. */
-ae_status ae_realm_reload(ae_realm *realm, ae_script *script, ae_error *err);
+/* Another script takes the place of the realm's, between two commands: what was
+ * decided is stored as it was, what was not is decided by the new one, and live
+ * actors are rebuilt from snapshot and events when they are next used. Takes no
+ * longer for many actors than for few. The old script is used no more: the
+ * caller closes it, on any thread. Its policy must be in the new one. */
+void ae_actors_swap(ae_realm *realm, ae_script *script);
+ae_script *ae_realm_script(const ae_realm *realm);
+/* Up to so many live actors, those used of late first; `ref` lives until the
+ * return. */
+void ae_realm_recent(const ae_realm *realm, uint32_t most,
+                     void (*each)(void *data, const ae_ref *ref), void *data);
 
 /* What became of a command. Lives until the callback returns. */
 typedef struct ae_outcome {

@@ -460,9 +460,10 @@ static void complete(ae__batch *batch, uint64_t position) {
   } else {
     actor->phase = AE__READY;
     actor->relieved = false;
-    uint64_t every = ae_module_snapshot_every(actor->type->module);
-    snapshot = every > 0 && actor->version / every > batch->base / every &&
-               ae__actor_holds(actor);
+    if (ae__actor_holds(actor)) {
+      uint64_t every = ae_module_snapshot_every(actor->type->module);
+      snapshot = every > 0 && actor->version / every > batch->base / every;
+    }
   }
   if (snapshot) ae__snapshot_save(actor);
   queue_front(actor, &batch->commands);

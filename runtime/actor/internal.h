@@ -17,9 +17,9 @@ unsigned ae__took(uint64_t ns);
 /* An aggregate of a realm, with its live actors. */
 typedef struct ae__type {
   ae_realm *realm;
-  ae_module *module;
-  ae_str name;   /* the module's */
-  ae_map actors; /* id → ae__actor */
+  ae_module *module; /* NULL: the script has no such aggregate any more */
+  ae_str name;       /* owned */
+  ae_map actors;     /* id → ae__actor */
   ae_type_counts counts;
   struct ae__type *next;
 } ae__type;
@@ -118,7 +118,7 @@ struct ae__actor {
 };
 
 /* Whether the state is still there: the script gives all up when it was
- * stopped. */
+ * stopped, and another may have taken its place. */
 static inline bool ae__actor_holds(const ae__actor *actor) {
   return ae_script_holds(actor->type->module, actor->state);
 }
@@ -151,6 +151,8 @@ typedef struct ae__stored {
 /* -- table.c: who is live -- */
 ae_status ae__type_find(ae_actors *actors, const ae_ref *ref, ae__type **out,
                         ae_error *err);
+/* AE_OK, or AE_UNKNOWN_TYPE where its aggregate went with the last script. */
+ae_status ae__type_check(const ae__type *type, ae_error *err);
 ae__actor *ae__actor_find(ae__type *type, ae_str id);
 /* Finds it or makes it; NULL where there is no room: all are at work. */
 ae__actor *ae__actor_make(ae__type *type, ae_str id, uint64_t hash);

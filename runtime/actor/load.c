@@ -3,7 +3,8 @@
  *   ae__load ─► snapshot? ─► read from snapshot + 1 ─► evolve ─► done
  *      ▲           ▲                 │ history starts later: its base
  *      │           └─────────────────┤ (once)
- *      └─────────────────────────────┘ the script was stopped meanwhile
+ *      └─────────────────────────────┘ the script was stopped meanwhile, or
+ *                                      another took its place
  */
 #include "actor/internal.h"
 #include "store/replay.h"
@@ -93,6 +94,10 @@ static void on_snapshot(ae_snapshot_read *read, ae_status status,
   ae__loader *loader = read->data;
   if (status != AE_OK) {
     finish(loader, status, err);
+    return;
+  }
+  if (!ae_script_holds(loader->type->module, loader->state)) {
+    begin(loader);
     return;
   }
   ae_error problem = {0};
@@ -241,8 +246,9 @@ static void begin(ae__loader *loader) {
   loader->version = 0;
   loader->based = loader->replayed = false;
   ae_error err = {0};
-  ae_status status =
-      ae_script_initial(loader->type->module, &loader->state, &err);
+  ae_status status = ae__type_check(loader->type, &err);
+  if (status == AE_OK)
+    status = ae_script_initial(loader->type->module, &loader->state, &err);
   if (status != AE_OK)
     finish(loader, status, &err);
   else if (ae_module_snapshot_shape(loader->type->module))

@@ -116,11 +116,13 @@ static void ask(conflict *it, ae_command *command, ae_list *again) {
       .events = it->events,
       .event_count = it->event_count,
   };
-  ae_str policy = ae_module_retry(type->module);
+  ae_str policy = type->module ? ae_module_retry(type->module) : (ae_str){0};
   if (policy.len == 0) policy = type->realm->policy;
   ae_error err = {0};
-  ae_status status = AE_OK;
-  if (actors->closing)
+  ae_status status = ae__type_check(type, &err);
+  if (status != AE_OK)
+    ae__answer_error(actors, type, command, status, it->current, &err);
+  else if (actors->closing)
     give_up(actor, command, it->attempted, it->current, "stopping");
   else if (it->too_many)
     give_up(actor, command, it->attempted, it->current, "too_far_behind");

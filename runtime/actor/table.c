@@ -31,11 +31,18 @@ static ae_status unknown_namespace(ae_actors *actors, ae_str name,
   return AE_UNKNOWN_NAMESPACE;
 }
 
+ae_status ae__type_check(const ae__type *type, ae_error *err) {
+  ae_module *module;
+  if (type->module) return AE_OK;
+  return ae_script_aggregate(type->realm->script, type->name, &module, err);
+}
+
 ae_status ae__type_find(ae_actors *actors, const ae_ref *ref, ae__type **out,
                         ae_error *err) {
   ae_realm *realm = ae_map_get(&actors->realms, ref->ns);
   if (!realm) return unknown_namespace(actors, ref->ns, err);
   ae__type *type = type_of(realm, ref->type);
+  if (type && !type->module) return ae__type_check(type, err);
   if (!type) {
     ae_module *module;
     ae_status status =
@@ -44,7 +51,10 @@ ae_status ae__type_find(ae_actors *actors, const ae_ref *ref, ae__type **out,
     type = ae_zalloc(sizeof *type);
     type->realm = realm;
     type->module = module;
-    type->name = ae_module_name(module);
+    ae_str name = ae_module_name(module);
+    char *copy = ae_alloc(name.len);
+    memcpy(copy, name.ptr, name.len);
+    type->name = (ae_str){copy, name.len};
     type->next = realm->types;
     realm->types = type;
   }
@@ -151,6 +161,7 @@ void ae__realm_free(ae_realm *realm) {
     ae__type *type = realm->types;
     realm->types = type->next;
     ae_map_clear(&type->actors);
+    ae_free((char *)type->name.ptr);
     ae_free(type);
   }
   ae_free(realm);
@@ -162,6 +173,36 @@ void ae_actors_observe(ae_actors *actors,
                        void *data) {
   actors->observe = each;
   actors->observe_data = data;
+}
+
+/* -- another script -- */
+
+/* Whatever holds a state of the old one (live actors, loads, batches) sees by
+ * its number that it is gone, when it next looks. */
+void ae_actors_swap(ae_realm *realm, ae_script *script) {
+  realm->script = script;
+  for (ae__type *type = realm->types; type; type = type->next)
+    if (ae_script_aggregate(script, type->name, &type->module, NULL) != AE_OK)
+      type->module = NULL;
+}
+
+ae_script *ae_realm_script(const ae_realm *realm) {
+  return realm->script;
+}
+
+void ae_realm_recent(const ae_realm *realm, uint32_t most,
+                     void (*each)(void *data, const ae_ref *ref), void *data) {
+  uint32_t given = 0;
+  for (int used = 1; used >= 0; used--) {
+    const ae_list *at = realm->ring.prev; /* the hand came by last */
+    for (; at != &realm->ring && given < most; at = at->prev) {
+      const ae__actor *actor = AE_CONTAINER(at, ae__actor, ring);
+      if (actor->used != used) continue;
+      ae_ref ref = ae__actor_ref(actor);
+      each(data, &ref);
+      given++;
+    }
+  }
 }
 
 void ae_actors_counts(ae_actors *actors,

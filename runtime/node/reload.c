@@ -12,23 +12,33 @@ static void keep(char out[20], ae_script *script) {
   snprintf(out, 20, "%.*s", AE_FMT(revision));
 }
 
-/* Puts the actors back on what they had. */
-static void undo(ae_node *node, ae_script **fresh, size_t swapped) {
-  for (size_t i = 0; i < swapped; i++)
-    if (fresh[i] && node->rooms[i].realm)
-      ae_realm_reload(node->rooms[i].realm, node->rooms[i].script, NULL);
+static ae_status check(const ae__room *room, ae_script *fresh, ae_error *err) {
+  const ae_module *module;
+  for (size_t i = 0; (module = ae_script_module_at(room->script, i)); i++) {
+    ae_module *other;
+    if (ae_module_kind_of(module) != AE_MODULE_AGGREGATE) continue;
+    ae_str name = ae_module_name(module);
+    if (ae_script_aggregate(fresh, name, &other, NULL) == AE_OK) continue;
+    ae_error_set(err, AE_CONTRACT_ERROR,
+                 "the aggregate %.*s is gone: put it back, or stop the node to "
+                 "go on without it",
+                 AE_FMT(name));
+    ae_error_str(err, "module", name);
+    ae_error_str(err, "namespace", room->name);
+    return AE_CONTRACT_ERROR;
+  }
+  return AE_OK;
 }
 
 static ae_status take_over(ae_node *node, ae_script **fresh, ae_error *err) {
   for (size_t i = 0; i < node->count; i++) {
-    ae__room *room = &node->rooms[i];
-    if (!fresh[i] || !room->realm) continue;
-    ae_status status = ae_realm_reload(room->realm, fresh[i], err);
-    if (status == AE_OK) continue;
-    ae_error_str(err, "namespace", room->name);
-    undo(node, fresh, i);
-    return status;
+    if (!fresh[i]) continue;
+    ae_status status = check(&node->rooms[i], fresh[i], err);
+    if (status != AE_OK) return status;
   }
+  for (size_t i = 0; i < node->count; i++)
+    if (fresh[i] && node->rooms[i].realm)
+      ae_actors_swap(node->rooms[i].realm, fresh[i]);
   return AE_OK;
 }
 

@@ -13,7 +13,7 @@ typedef struct state_work {
 } state_work;
 
 bool ae_script_holds(const ae_module *module, ae_state state) {
-  return state && state >> 32 == module->script->generation;
+  return module && state && state >> 32 == module->script->generation;
 }
 
 int ae__ref(ae_script *script, lua_State *L, ae_state state) {

@@ -54,6 +54,22 @@ bool ae__read_file(const char *path, ae_buf *out) {
   return fine;
 }
 
+/* Takes over `source`. */
+static void add_module(ae_script *script, ae_str name, ae_buf *source) {
+  ae_module *module = ae_zalloc(sizeof *module);
+  module->script = script;
+  module->name = ae_zalloc(name.len + 1);
+  memcpy(module->name, name.ptr, name.len);
+  ae_buf path = {0};
+  ae_buf_printf(&path, "%s/%s.lua", script->folder, module->name);
+  module->file = ae_strdup(ae_buf_cstr(&path));
+  ae_buf_clear(&path);
+  ae_buf_move(&module->source, source);
+  script->modules = ae_realloc(script->modules, (script->nmodules + 1) *
+                                                    sizeof *script->modules);
+  script->modules[script->nmodules++] = module;
+}
+
 static void add_file(ae_script *script, const char *entry) {
   ae_str name = ae_str_of(entry);
   if (name.len <= 4 || memcmp(name.ptr + name.len - 4, ".lua", 4) ||
@@ -84,21 +100,13 @@ static void add_file(ae_script *script, const char *entry) {
     ae__report(script, &mistake);
     ae_buf_clear(&source);
   } else {
-    ae_module *module = ae_zalloc(sizeof *module);
-    module->script = script;
-    module->name = ae_strdup(entry);
-    module->name[name.len] = 0;
-    module->file = ae_strdup(ae_buf_cstr(&path));
-    module->source = source;
-    script->modules = ae_realloc(
-        script->modules, (script->nmodules + 1) * sizeof *script->modules);
-    script->modules[script->nmodules++] = module;
+    add_module(script, name, &source);
   }
   ae_error_clear(&mistake);
   ae_buf_clear(&path);
 }
 
-static ae_status find_files(ae_script *script, ae_error *err) {
+static ae_status read_folder(ae_script *script, ae_error *err) {
   DIR *dir = opendir(script->folder);
   if (!dir) {
     return ae_error_set(err, AE_CONTRACT_ERROR,
@@ -112,7 +120,20 @@ static ae_status find_files(ae_script *script, ae_error *err) {
                         "namespace %s: there is no module (*.lua) in %s",
                         script->ns, script->folder);
   }
-  if (script->nmodules == 0) return AE_OK;
+  return AE_OK;
+}
+
+static ae_status find_modules(ae_script *script,
+                              const ae_script_options *options,
+                              ae_error *err) {
+  ae_status status = AE_OK;
+  for (size_t i = 0; i < options->source_count; i++) {
+    ae_buf source = {0};
+    ae_buf_str(&source, options->sources[i].text);
+    add_module(script, options->sources[i].name, &source);
+  }
+  if (options->source_count == 0) status = read_folder(script, err);
+  if (status != AE_OK || script->nmodules == 0) return status;
   qsort(script->modules, script->nmodules, sizeof *script->modules, by_name);
   ae_buf all = {0};
   for (size_t i = 0; i < script->nmodules; i++) {
@@ -272,7 +293,7 @@ ae_status ae_script_open(const ae_script_options *options, ae_script **out,
   script->log = options->log;
   script->mistake = options->mistake;
   script->data = options->data;
-  status = find_files(script, err);
+  status = find_modules(script, options, err);
   if (status == AE_OK) status = ae__load_all(script, err);
   /* Loading it again will tell nobody. */
   script->mistake = NULL;

@@ -73,6 +73,16 @@ static ae_script_type *add_type(ae_module *module, const char *name) {
   return type;
 }
 
+/* Of the table of steps on top of the stack, which has no holes. */
+static uint64_t last_step(lua_State *L) {
+  uint64_t last = 0;
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    uint64_t revision = (uint64_t)lua_tonumber(L, -2);
+    if (revision > last) last = revision;
+  }
+  return last;
+}
+
 /* The types that `evolve` (or project, react), `upcast` and `revision` name. */
 static void take_types(ae_module *module, lua_State *L, int table,
                        const char *handlers) {
@@ -88,7 +98,7 @@ static void take_types(ae_module *module, lua_State *L, int table,
     if (lua_istable(L, -1)) {
       for (lua_pushnil(L); lua_next(L, top + 2); lua_pop(L, 1)) {
         ae_script_type *type = add_type(module, lua_tostring(L, -2));
-        type->steps = true;
+        type->last_step = last_step(L);
       }
     }
     ae__getfield(L, table, "revision");

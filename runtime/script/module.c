@@ -69,6 +69,22 @@ const char *ae_module_file(const ae_module *module) {
   return module->file;
 }
 
+ae_str ae_module_source(const ae_module *module) {
+  return ae_buf_view(&module->source);
+}
+
+bool ae_module_takes(const ae_module *module, ae_str name, uint64_t revision) {
+  const ae_script_type *type = ae__type(module, name);
+  if (!type) return false;
+  return (type->evolve.ref && type->revision == revision) ||
+         (revision > 0 && revision <= type->last_step);
+}
+
+uint64_t ae_module_revision(const ae_module *module, ae_str name) {
+  const ae_script_type *type = ae__type(module, name);
+  return type && type->evolve.ref ? type->revision : 0;
+}
+
 int64_t ae_module_snapshot_shape(const ae_module *module) {
   return module->shape;
 }

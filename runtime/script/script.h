@@ -31,9 +31,17 @@ typedef enum ae_module_kind {
   AE_MODULE_POLICY,
 } ae_module_kind;
 
+/* The text of a module, by its name. */
+typedef struct ae_script_source {
+  ae_str name;
+  ae_str text;
+} ae_script_source;
+
 typedef struct ae_script_options {
   ae_str ns;           /* for messages */
   const char *folder;  /* the namespace's modules: *.lua in it, not below */
+  const ae_script_source *sources; /* instead of what is in the folder now */
+  size_t source_count;             /* 0: none */
   size_t memory_limit; /* bytes the state may take; 0: 64 MB */
   double handler_ms;   /* CPU time that a handler may take; 0: 50. A module may
                           take ten times as long to load */
@@ -49,7 +57,8 @@ typedef struct ae_script_options {
 
 /* Loads and checks every module of the folder. On failure nothing is kept and
  * `err` has the first mistake (module, line, what to do). A folder without
- * modules is AE_CONTRACT_ERROR. */
+ * modules is AE_CONTRACT_ERROR. A script belongs to no thread: any can use it,
+ * one at a time. */
 ae_status ae_script_open(const ae_script_options *options, ae_script **out,
                          ae_error *err);
 void ae_script_close(ae_script *script); /* NULL is harmless */
@@ -79,6 +88,7 @@ const char *ae_module_file(const ae_module *module);
 int64_t ae_module_quarantined(const ae_module *module, ae_str *cause);
 /* AE_OK, or what its calls answer: AE_MODULE_QUARANTINED. */
 ae_status ae_module_refused(const ae_module *module, ae_error *err);
+ae_str ae_module_source(const ae_module *module); /* as it was loaded */
 int64_t ae_module_snapshot_shape(const ae_module *module);  /* 0: none */
 uint64_t ae_module_snapshot_every(const ae_module *module); /* 0: never */
 ae_str ae_module_retry(const ae_module *module); /* policy; len 0: not named */
@@ -86,14 +96,20 @@ ae_str ae_module_retry(const ae_module *module); /* policy; len 0: not named */
  * They live until the next call that runs code of the script. */
 const char *ae_module_command_at(const ae_module *module, size_t index);
 const char *ae_module_event_at(const ae_module *module, size_t index);
+/* Whether a stored event of this type and revision can be taken in, by what the
+ * module says of itself: it is evolved, or upcast from there. */
+bool ae_module_takes(const ae_module *module, ae_str type, uint64_t revision);
+/* The revision that new events of the type have; 0: it makes none. */
+uint64_t ae_module_revision(const ae_module *module, ae_str type);
 /* Appends a JSON Schema (as msgpack) of a command's data; false: it has none */
 bool ae_module_command_schema(ae_module *module, ae_str command, ae_buf *out);
 
 /* -- states of actors: values held in the script, by number -- */
 typedef uint64_t ae_state; /* 0: none. A number is never given twice */
 
-/* Whether the script still holds it: all are gone once a handler was stopped.
- * One that is gone can be dropped; to all other calls it is AE_NOT_FOUND. */
+/* Whether the script still holds it: all are gone once a handler was stopped,
+ * and another script has none of them. One that is gone, or of no module, can be
+ * dropped; to all other calls it is AE_NOT_FOUND. */
 bool ae_script_holds(const ae_module *module, ae_state state);
 
 /* A copy of the aggregate's `initial`. */

@@ -54,7 +54,7 @@ typedef struct ae_script_type {
   int name_ref;         /* keeps it there */
   ae_handler evolve;
   uint64_t revision; /* the current one */
-  bool steps;        /* has upcasters */
+  uint64_t last_step; /* upcasters start from revisions 1 to this; 0: none */
   ae_buf head;       /* msgpack: [type, revision, … as far as the data */
 } ae_script_type;
 
