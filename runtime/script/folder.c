@@ -65,8 +65,8 @@ static void add_module(ae_script *script, ae_str name, ae_buf *source) {
   module->file = ae_strdup(ae_buf_cstr(&path));
   ae_buf_clear(&path);
   ae_buf_move(&module->source, source);
-  script->modules = ae_realloc(script->modules, (script->nmodules + 1) *
-                                                    sizeof *script->modules);
+  script->modules = ae_realloc(
+      script->modules, (script->nmodules + 1) * sizeof *script->modules);
   script->modules[script->nmodules++] = module;
 }
 
@@ -124,8 +124,7 @@ static ae_status read_folder(ae_script *script, ae_error *err) {
 }
 
 static ae_status find_modules(ae_script *script,
-                              const ae_script_options *options,
-                              ae_error *err) {
+                              const ae_script_options *options, ae_error *err) {
   ae_status status = AE_OK;
   for (size_t i = 0; i < options->source_count; i++) {
     ae_buf source = {0};

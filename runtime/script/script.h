@@ -38,16 +38,16 @@ typedef struct ae_script_source {
 } ae_script_source;
 
 typedef struct ae_script_options {
-  ae_str ns;           /* for messages */
-  const char *folder;  /* the namespace's modules: *.lua in it, not below */
+  ae_str ns;          /* for messages */
+  const char *folder; /* the namespace's modules: *.lua in it, not below */
   const ae_script_source *sources; /* instead of what is in the folder now */
   size_t source_count;             /* 0: none */
-  size_t memory_limit; /* bytes the state may take; 0: 64 MB */
-  double handler_ms;   /* CPU time that a handler may take; 0: 50. A module may
-                          take ten times as long to load */
-  unsigned patience;   /* times in a row that a module is stopped before it is
-                          quarantined; 0: 3 */
-  bool strict;         /* catch a decide that changes its state (dev, test) */
+  size_t memory_limit;             /* bytes the state may take; 0: 64 MB */
+  double handler_ms; /* CPU time that a handler may take; 0: 50. A module may
+                        take ten times as long to load */
+  unsigned patience; /* times in a row that a module is stopped before it is
+                        quarantined; 0: 3 */
+  bool strict;       /* catch a decide that changes its state (dev, test) */
   /* print and aether.log. NULL: ae_log. */
   void (*log)(void *data, ae_log_level level, ae_str module, ae_str text);
   /* Each mistake found while loading, not only the first. May be NULL. */
@@ -108,8 +108,8 @@ bool ae_module_command_schema(ae_module *module, ae_str command, ae_buf *out);
 typedef uint64_t ae_state; /* 0: none. A number is never given twice */
 
 /* Whether the script still holds it: all are gone once a handler was stopped,
- * and another script has none of them. One that is gone, or of no module, can be
- * dropped; to all other calls it is AE_NOT_FOUND. */
+ * and another script has none of them. One that is gone, or of no module, can
+ * be dropped; to all other calls it is AE_NOT_FOUND. */
 bool ae_script_holds(const ae_module *module, ae_state state);
 
 /* A copy of the aggregate's `initial`. */

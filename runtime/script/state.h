@@ -53,9 +53,9 @@ typedef struct ae_script_type {
   const void *interned; /* the name inside the state, for comparing */
   int name_ref;         /* keeps it there */
   ae_handler evolve;
-  uint64_t revision; /* the current one */
+  uint64_t revision;  /* the current one */
   uint64_t last_step; /* upcasters start from revisions 1 to this; 0: none */
-  ae_buf head;       /* msgpack: [type, revision, … as far as the data */
+  ae_buf head;        /* msgpack: [type, revision, … as far as the data */
 } ae_script_type;
 
 struct ae_module {
