@@ -59,8 +59,9 @@ static void on_outcome(ae_command *command, ae_outcome *outcome) {
     l->status = ae_error_set(&l->err, AE_CANCELED, "interrupted");
   bool more = l->until ? now < l->until : l->sent < l->most;
   if (more && l->status == AE_OK) submit(l, of, now);
-  /* A connection keeps the loop going. */
-  if (l->in_flight == 0) ae_loop_stop(&l->app->loop);
+  /* A connection keeps the loop going; else what listens ends it. */
+  if (l->in_flight == 0 && ae_store_wire(ae_node_store(l->app->node)))
+    ae_loop_stop(&l->app->loop);
 }
 
 ae_status ae__load_run(ae__load *l, uint32_t in_flight, ae_error *err) {

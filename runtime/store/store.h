@@ -27,7 +27,7 @@ typedef struct ae_store_options {
                    is kept from bringing in order waits. Of SQLite; others see
                    what is stored meanwhile */
   bool ordered; /* no append is stored where one before it was not, for want of
-                   room. Of SQLite */
+                   room; in JetStream they are sent one after the other */
   bool cache;   /* what it holds can be had again: a power cut may take the
                    last commits, and nothing else */
   struct {

@@ -423,6 +423,7 @@ static ae_status js_open(ae_loop *loop, const ae_store_options *options,
   js->store.loop = loop;
   js->store.mode = options->mode;
   js->lock = -1;
+  js->ordered = options->ordered;
   js->replicas = options->jetstream.replicas ? options->jetstream.replicas : 1;
   ae_list_init(&js->ring);
   ae_list_init(&js->stranded);

@@ -155,6 +155,10 @@ struct ae__js {
   ae_list due;       /* heads to look at */
   ae_task pump;      /* deferred while `pumping` */
   bool pumping;
+  ae__js_head **order; /* whose appends come one after the other
+                          (ae_store_options.ordered) */
+  size_t order_first, order_count, order_cap;
+  bool ordered;
   ae_list stranded; /* flights without a connection */
   uv_timer_t timer;
   size_t flights, ops; /* under way: close waits for the flights */

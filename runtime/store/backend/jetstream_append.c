@@ -109,6 +109,39 @@ static ae_append *first_of(const ae__js_head *head) {
 
 static void pump(ae__js_head *head);
 
+/* -- one after the other -- */
+
+static void order_push(ae__js *js, ae__js_head *head) {
+  if (!js->ordered) return;
+  if (js->order_count == js->order_cap) {
+    js->order_cap = js->order_cap ? 2 * js->order_cap : 64;
+    js->order = ae_realloc(js->order, js->order_cap * sizeof(ae__js_head *));
+  }
+  js->order[js->order_count++] = head;
+}
+
+/* Whether it is this one's turn. */
+static bool order_at(const ae__js *js, const ae__js_head *head) {
+  return !js->ordered || js->order_first == js->order_count ||
+         js->order[js->order_first] == head;
+}
+
+static void order_done(ae__js *js, const ae__js_head *head) {
+  if (!js->ordered) return;
+  size_t at = js->order_first;
+  while (at < js->order_count && js->order[at] != head) at++;
+  for (; at > js->order_first && at < js->order_count; at--)
+    js->order[at] = js->order[at - 1]; /* one that failed before its turn */
+  js->order_first++;
+  if (js->order_first < js->order_count) return;
+  js->order_first = js->order_count = 0;
+}
+
+static void order_next(ae__js *js) {
+  if (js->ordered && js->order_first < js->order_count)
+    pump(js->order[js->order_first]);
+}
+
 /* The first is answered; the next may go. */
 static void answer(ae__js_head *head, ae_status status) {
   ae__js *js = head->space->js;
@@ -118,11 +151,13 @@ static void answer(ae__js_head *head, ae_status status) {
   head->fresh = head->cleared = false;
   append->status = status;
   js->flights--;
+  order_done(js, head);
   bool busy = head->busy;
   head->busy = true; /* the callback may append to it, not free it */
   ae__append_answer(&js->store, append);
   head->busy = busy;
   pump(head);
+  order_next(js);
   ae__js_close_look(js);
 }
 
@@ -556,6 +591,7 @@ static void ids_check(ae__js_head *head) {
 static void pump(ae__js_head *head) {
   ae_append *append = first_of(head);
   if (!append || head->busy || head->asking || head->flight) return;
+  if (!order_at(head->space->js, head)) return;
   if (head->space->phase != AE__JS_OPEN) {
     ae__js_space_open(head->space);
     return; /* pumped when it is open */
@@ -600,6 +636,7 @@ ae_status ae__js_append(ae_store *store, ae_append *append, ae_error *err) {
   *head->last = &append->task;
   head->last = &append->task.next;
   js->flights++;
+  order_push(js, head);
   if (ae_list_empty(&head->due)) ae_list_push(&js->due, &head->due);
   if (!js->pumping) {
     js->pumping = true;
@@ -644,6 +681,7 @@ void ae__js_heads_clear(ae__js *js) {
   while (!ae_list_empty(&js->ring))
     head_free(AE_CONTAINER(js->ring.next, ae__js_head, ring));
   ae_map_clear(&js->heads);
+  ae_free(js->order);
 }
 
 void ae__js_stranded_go(ae__js *js) {
