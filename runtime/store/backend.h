@@ -58,6 +58,7 @@ typedef struct ae_backend {
   ae_status (*drop)(ae_store *store, ae_delete *delete, ae_error *err);
   ae_status (*bases)(ae_store *store, ae_bases_read *read, ae_error *err);
   ae_status (*begin)(ae_store *store, ae_begin *begin, ae_error *err);
+  ae_status (*mend)(ae_store *store, ae_mend *mend, ae_error *err);
   ae_status (*compact)(ae_store *store, ae_write *write, ae_error *err);
   /* What it gives starts with an ae_place. NULL: a store of this kind has no
    * place. */
@@ -99,6 +100,7 @@ typedef struct ae__handle {
  * rows whose checkpoint is another. */
 ae_status ae__snapshot_refuse(ae_error *err, const ae_ref *ref,
                               uint64_t version);
+ae_status ae__mend_refuse(ae_error *err, const ae_mend *mend, uint64_t version);
 ae_status ae__begin_refuse(ae_error *err, const ae_base *base,
                            uint64_t version);
 ae_status ae__rows_refuse(ae_error *err, const ae_rows_write *rows,

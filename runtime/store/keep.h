@@ -95,6 +95,33 @@ typedef struct ae_begin {
 } ae_begin;
 ae_status ae_store_begin(ae_store *store, ae_begin *begin, ae_error *err);
 
+/* mend: commits of one actor that cannot be read give way, at once or not at
+ * all: all that lie behind `after` and before `until`. In their place comes one
+ * record, which keeps the versions that they had; their command ids stay taken,
+ * and lead to it. Or nothing comes, and the actor is at `version` again: their
+ * command ids and the snapshots behind it go with them.
+ * Snapshots that are caches go from `version` on in both cases: they were made
+ * of what is not there any more. May look through all commits between the two
+ * positions, of all actors, and holds up other requests meanwhile. */
+typedef struct ae_mend {
+  ae_write write;
+  ae_ref ref;
+  uint64_t latest;  /* the actor's version as the caller has seen it */
+  uint64_t after;   /* position of the last commit that stays; 0: none before */
+  uint64_t until;   /* position of the first that stays again; 0: none behind,
+                       and always 0 where nothing comes */
+  uint64_t version; /* the actor's after the commit at `after` */
+  uint32_t event_count; /* of the record */
+  ae_str record;        /* kept by the caller; len 0: nothing comes */
+  /* set before the callback */
+  uint64_t position; /* of the record */
+  uint64_t removed;  /* commits that were there, and gave way */
+} ae_mend;
+/* AE_VERSION_CONFLICT: the actor is not at `latest` (any more). AE_USAGE at
+ * once: a stream in JetStream cannot be changed. AE_STORE_FULL: no position is
+ * free where the record would have to be. */
+ae_status ae_store_mend(ae_store *store, ae_mend *mend, ae_error *err);
+
 /* compact: room that is free in the file is given back, and what was deleted is
  * not in it any more. Writes all that remains anew: needs twice its size as
  * free disk, and holds up all other requests. A crash leaves the file as it was

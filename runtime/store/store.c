@@ -211,6 +211,11 @@ ae_status ae__snapshot_refuse(ae_error *err, const ae_ref *ref,
   return AE_NOT_FOUND;
 }
 
+ae_status ae__mend_refuse(ae_error *err, const ae_mend *mend,
+                          uint64_t version) {
+  return ae_conflict_set(err, &mend->ref, mend->latest, version, 1, NULL);
+}
+
 ae_status ae__begin_refuse(ae_error *err, const ae_base *base,
                            uint64_t version) {
   ae_conflict_set(err, &base->ref, 0, version, 1, NULL);
@@ -338,6 +343,14 @@ ae_status ae_store_begin(ae_store *store, ae_begin *begin, ae_error *err) {
         AE_FMT(begin->base.ref.ns), AE_FMT(begin->base.ref.type),
         AE_FMT(begin->base.ref.id), (unsigned long long)begin->base.version);
   return store->backend->begin(store, begin, err);
+}
+
+ae_status ae_store_mend(ae_store *store, ae_mend *mend, ae_error *err) {
+  CHECK(writable(store, err));
+  CHECK(named(&mend->ref, err));
+  CHECK(in_order(store, err));
+  AE_ASSERT(mend->record.len > 0 || mend->until == 0);
+  return store->backend->mend(store, mend, err);
 }
 
 ae_status ae_store_compact(ae_store *store, ae_write *write, ae_error *err) {

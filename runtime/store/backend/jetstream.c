@@ -244,6 +244,17 @@ static ae_status js_begin(ae_store *store, ae_begin *begin, ae_error *err) {
                       (unsigned long long)begin->base.version);
 }
 
+/* A message that is stored stays as it is. */
+static ae_status js_mend(ae_store *store, ae_mend *mend, ae_error *err) {
+  (void)store;
+  return ae_error_set(err, AE_USAGE,
+                      "%.*s/%.*s/%.*s is in a stream, which cannot be changed: "
+                      "`aether export %.*s --skip-damaged` gives what can be "
+                      "read, to be imported again",
+                      AE_FMT(mend->ref.ns), AE_FMT(mend->ref.type),
+                      AE_FMT(mend->ref.id), AE_FMT(mend->ref.ns));
+}
+
 /* -- the files are the server's -- */
 
 static ae_status js_copy(ae_store *store, ae_copy *copy, ae_error *err) {
@@ -559,5 +570,6 @@ const ae_backend ae__jetstream_backend = {
     .drop = ae__js_delete,
     .bases = js_bases,
     .begin = js_begin,
+    .mend = js_mend,
     .compact = js_compact,
 };

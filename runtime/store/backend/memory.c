@@ -108,7 +108,7 @@ static ae__chunk *chunk_make(ae__memory *memory, size_t record) {
   return memory->chunk = fresh;
 }
 
-static char *record_put(ae__memory *memory, ae_str record) {
+char *ae__memory_record_put(ae__memory *memory, ae_str record) {
   ae__chunk *chunk = memory->chunk;
   if (!chunk || chunk->size - chunk->used < record.len)
     chunk = chunk_make(memory, record.len);
@@ -139,7 +139,7 @@ static uint64_t entry_put(ae__memory *memory, ae__memory_actor *actor,
   ae__entry *entry = ae__memory_entry(memory, position);
   entry->actor = actor;
   entry->before = actor->last;
-  entry->bytes = record_put(memory, ae_buf_view(&append->record));
+  entry->bytes = ae__memory_record_put(memory, ae_buf_view(&append->record));
   entry->first_version = actor->version + 1;
   entry->len = (uint32_t)append->record.len;
   entry->events = append->event_count;
@@ -405,5 +405,6 @@ const ae_backend ae__memory_backend = {
     .drop = ae__memory_delete,
     .bases = ae__memory_bases,
     .begin = ae__memory_begin,
+    .mend = ae__memory_mend,
     .compact = ae__memory_compact,
 };

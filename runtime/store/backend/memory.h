@@ -116,6 +116,8 @@ void ae__memory_wake(ae__memory *memory);
 void ae__memory_cancel(ae__memory *memory);
 /* Of a namespace; ptr NULL: of all. */
 void ae__memory_rows_clear(ae__memory *memory, ae_str ns);
+/* A record, copied; and an entry's given back. */
+char *ae__memory_record_put(ae__memory *memory, ae_str record);
 void ae__memory_record_drop(ae__memory *memory, ae__entry *entry);
 void ae__memory_snapshots_clear(ae__memory_actor *actor);
 
@@ -142,6 +144,7 @@ ae_status ae__memory_inspect(ae_store *store, ae_inspect *inspect,
 ae_status ae__memory_delete(ae_store *store, ae_delete *delete, ae_error *err);
 ae_status ae__memory_compact(ae_store *store, ae_write *write, ae_error *err);
 ae_status ae__memory_bases(ae_store *store, ae_bases_read *read, ae_error *err);
+ae_status ae__memory_mend(ae_store *store, ae_mend *mend, ae_error *err);
 ae_status ae__memory_begin(ae_store *store, ae_begin *begin, ae_error *err);
 
 #endif

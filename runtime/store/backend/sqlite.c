@@ -362,6 +362,7 @@ const ae_backend ae__sqlite_backend = {
     .drop = ae__sqlite_delete,
     .bases = ae__sqlite_bases,
     .begin = ae__sqlite_begin,
+    .mend = ae__sqlite_mend,
     .compact = ae__sqlite_compact,
     .place_take = ae__sqlite_place_take,
     .place_beside = ae__sqlite_place_beside,

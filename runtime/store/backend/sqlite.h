@@ -218,6 +218,7 @@ typedef enum ae__kind {
   AE__COPY,
   AE__INSPECT,
   AE__DELETE,
+  AE__MEND,
   AE__COMPACT,
   AE__READ_PAGE,
   AE__SCAN_PAGE,
@@ -388,6 +389,10 @@ ae_status ae__sqlite_delete(ae_store *store, ae_delete *delete, ae_error *err);
 ae_status ae__sqlite_compact(ae_store *store, ae_write *write, ae_error *err);
 void ae__delete(ae__db *db, ae__request *request);
 void ae__compact(ae__db *db, ae__request *request);
+
+/* -- sqlite_mend -- */
+ae_status ae__sqlite_mend(ae_store *store, ae_mend *mend, ae_error *err);
+void ae__mend(ae__db *db, ae__request *request);
 
 /* -- sqlite_place -- */
 ae_status ae__sqlite_place_take(const char *path, bool over, ae_place **out,

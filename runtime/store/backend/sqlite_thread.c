@@ -131,6 +131,9 @@ static void alone_run(ae__db *db, ae__request *request) {
     case AE__DELETE:
       ae__delete(db, request);
       break;
+    case AE__MEND:
+      ae__mend(db, request);
+      break;
     case AE__COMPACT:
       ae__compact(db, request);
       break;

@@ -1,6 +1,7 @@
 #include "store/concurrency/once.h"
 
 #include "base/map.h"
+#include "event/skip.h"
 
 ae_status ae__once_init(ae__once *once, ae_str record, ae_error *err) {
   ae_status status = ae_commit_decode(record, &once->commit, err);
@@ -26,6 +27,7 @@ bool ae__once_holds(ae_str record, ae_str id) {
   ae__once once;
   ae_str held;
   if (ae__once_init(&once, record, NULL) != AE_OK) return false;
+  if (ae_skip_is(&once.commit)) return true;
   while (ae__once_next(&once, &held))
     if (ae_str_eq(held, id)) return true;
   return false;

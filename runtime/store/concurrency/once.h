@@ -15,7 +15,8 @@ typedef struct ae__once {
 ae_status ae__once_init(ae__once *once, ae_str record, ae_error *err);
 /* The next command's id; false: no more. Slices live as long as the record. */
 bool ae__once_next(ae__once *once, ae_str *id);
-/* The record holds a command with that id. */
+/* The record holds a command with that id, or stands for one that did: the
+ * index, which alone knows, says so. */
 bool ae__once_holds(ae_str record, ae_str id);
 /* Of an id, for an index. Part of the SQLite format: never changes. */
 uint64_t ae__once_hash(ae_str id);

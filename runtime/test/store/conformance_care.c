@@ -344,6 +344,169 @@ static void records_tell_their_base(void **state) {
   kept_clear(&list);
 }
 
+/* -- mend -- */
+
+enum { LOST = 3 };
+
+/* So many commits before and behind one of three events, with an id, that is
+ * to give way; another actor's around them. */
+static void lose(struct world *world, uint64_t before, uint64_t behind,
+                 struct kept_list *list) {
+  struct outcome outcome;
+  append_many(world, "bank/account/a", 0, (uint32_t)before);
+  append_ok(world, "bank/account/other", 0, 1, "c-1");
+  ae_buf record = {0};
+  const char *id = "c-9";
+  record_make(world, &record, ref_of("bank/account/a"), before + 1, LOST, &id,
+              1, 0);
+  append_raw(world, &outcome, "bank/account/a", before, LOST, 1,
+             ae_buf_view(&record));
+  world_until(world, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_OK);
+  outcome_clear(&outcome);
+  ae_buf_clear(&record);
+  append_many(world, "bank/account/a", before + LOST, (uint32_t)behind);
+  append_ok(world, "bank/account/other", 1, 1, NULL);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, list);
+  assert_int_equal(list->count, before + 1 + behind);
+}
+
+static void whole(struct world *world, uint64_t latest) {
+  struct kept_list list = {0};
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.status, AE_OK);
+  assert_int_equal(list.damaged, 0);
+  assert_int_equal(list.latest, latest);
+  assert_int_equal(list.events, latest);
+  uint64_t next = 1;
+  for (size_t i = 0; i < list.count; i++) {
+    assert_int_equal(list.at[i].first_version, next);
+    next += list.at[i].events;
+    if (i > 0) assert_true(list.at[i].position > list.at[i - 1].position);
+  }
+  uint64_t commits = list.count;
+  ae_stats stats = stats_of(world, "bank");
+  read_all(world, "bank/account/other", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 2);
+  assert_int_equal(stats.commits, commits + 2);
+  assert_int_equal(stats.events, latest + 2);
+  assert_int_equal(stats.actors, latest > 0 ? 2 : 1);
+  scan_all(world, "bank", 0, UINT64_MAX, &list);
+  assert_int_equal(list.status, AE_OK);
+  assert_true(list.end);
+  assert_int_equal(list.count, stats.commits);
+  assert_int_equal(list.at[list.count - 1].position, stats.position);
+  kept_clear(&list);
+}
+
+static void a_lost_commit_is_skipped(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  if (world->fixture->shared) return; /* a stream cannot be changed */
+  static const uint64_t places[][2] = {
+      {300, 300}, {0, 300}, {300, 0}, {0, 0}, {1, 1}};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    uint64_t before = places[i][0], behind = places[i][1], position;
+    uint64_t latest = before + LOST + behind;
+    size_t record;
+    lose(world, before, behind, &list);
+    bool base = before > 50;
+    if (base) snapshot_save(world, "bank/account/a", 40, 1, "s", true);
+    snapshot_save(world, "bank/account/a", latest, 1, "late", false);
+    struct mending m = {.latest = latest,
+                        .after = before ? list.at[before - 1].position : 0,
+                        .until = behind ? list.at[before + 1].position : 0,
+                        .version = before,
+                        .events = LOST};
+    struct mending wrong = m;
+    wrong.latest++;
+    assert_int_equal(mend_of(world, "bank/account/a", &wrong),
+                     AE_VERSION_CONFLICT);
+    assert_int_equal(mend_of(world, "bank/account/a", &m), AE_OK);
+    assert_int_equal(m.removed, 1);
+    assert_int_equal(m.position, list.at[before].position);
+    for (int round = 0; round < 2; round++) {
+      whole(world, latest);
+      /* Its id is still taken, by what stands there now. */
+      lookup_of(world, "bank/account/a", "c-9", &position, &record);
+      assert_int_equal(position, m.position);
+      assert_true(record > 0);
+      assert_int_equal(
+          snapshot_load(world, "bank/account/a", UINT64_MAX, 1, NULL, NULL),
+          base ? 40 : 0);
+      assert_int_equal(stats_of(world, "bank").snapshots, base);
+      if (world->fixture->durable) world_reopen(world);
+    }
+    append_many(world, "bank/account/a", latest, 5);
+    whole(world, latest + 5);
+    assert_int_equal(delete_of(world, "bank", NULL), AE_OK);
+  }
+  kept_clear(&list);
+}
+
+static void a_history_is_cut_short(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  if (world->fixture->shared) return; /* a stream cannot be changed */
+  static const uint64_t places[][2] = {{300, 300}, {300, 0}, {0, 300}, {0, 0}};
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    uint64_t before = places[i][0], behind = places[i][1], position;
+    uint64_t latest = before + LOST + behind;
+    lose(world, before, behind, &list);
+    if (before > 0) snapshot_save(world, "bank/account/a", 40, 1, "s", false);
+    snapshot_save(world, "bank/account/a", latest, 1, "late", true);
+    struct mending m = {.latest = latest,
+                        .after = before ? list.at[before - 1].position : 0,
+                        .version = before,
+                        .truncate = true};
+    assert_int_equal(mend_of(world, "bank/account/a", &m), AE_OK);
+    assert_int_equal(m.removed, 1 + behind);
+    for (int round = 0; round < 2; round++) {
+      whole(world, before);
+      lookup_of(world, "bank/account/a", "c-9", &position, NULL);
+      assert_int_equal(position, 0);
+      lookup_of(world, "bank/account/other", "c-1", &position, NULL);
+      assert_true(position > 0);
+      assert_int_equal(
+          snapshot_load(world, "bank/account/a", UINT64_MAX, 1, NULL, NULL),
+          before > 0 ? 40 : 0);
+      if (world->fixture->durable) world_reopen(world);
+    }
+    append_ok(world, "bank/account/a", before, 1, "c-9");
+    append_many(world, "bank/account/a", before + 1, 300);
+    whole(world, before + 301);
+    assert_int_equal(delete_of(world, "bank", NULL), AE_OK);
+  }
+  kept_clear(&list);
+}
+
+static void an_event_less_commit_gives_way(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  uint64_t position;
+  if (world->fixture->shared) return; /* a stream cannot be changed */
+  append_many(world, "bank/account/a", 0, 5);
+  append_ok(world, "bank/account/other", 0, 2, NULL);
+  append_ok(world, "bank/account/a", 5, 0, "c-1");
+  append_many(world, "bank/account/a", 5, 5);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  struct mending m = {.latest = 10,
+                      .after = list.at[4].position,
+                      .until = list.at[6].position,
+                      .version = 5};
+  assert_int_equal(mend_of(world, "bank/account/a", &m), AE_OK);
+  assert_int_equal(m.removed, 1);
+  lookup_of(world, "bank/account/a", "c-1", &position, NULL);
+  assert_int_equal(position, m.position);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 10);
+  assert_int_equal(list.count, 11);
+  /* Of an actor that is not there. */
+  assert_int_equal(mend_of(world, "bank/account/none", &m),
+                   AE_VERSION_CONFLICT);
+  kept_clear(&list);
+}
+
 const struct CMUnitTest conformance_care[] = {
     CONFORMS(a_namespace_is_deleted),
     CONFORMS(what_is_asked_before_a_delete_is_done_before),
@@ -353,6 +516,9 @@ const struct CMUnitTest conformance_care[] = {
     CONFORMS(many_bases_in_pages),
     CONFORMS(an_actor_begins_behind_a_base),
     CONFORMS(records_tell_their_base),
+    CONFORMS(a_lost_commit_is_skipped),
+    CONFORMS(a_history_is_cut_short),
+    CONFORMS(an_event_less_commit_gives_way),
 };
 const size_t conformance_care_count =
     sizeof conformance_care / sizeof *conformance_care;

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "event/skip.h"
 
 #define PATIENCE (60ull * 1000000000ull) /* ns; a hang, not a measure */
 
@@ -528,6 +529,33 @@ ae_status begin_of(struct world *world, const char *actor, uint64_t version,
   assert_false(asked.done);
   world_until(world, &asked.done);
   ae_free(hashes);
+  return asked.status;
+}
+
+ae_status mend_of(struct world *world, const char *actor,
+                  struct mending *mending) {
+  struct asked asked = {0};
+  ae_buf record = {0};
+  const ae_commit head = {.ref = ref_of(actor),
+                          .first_version = mending->version + 1,
+                          .time = world->time++,
+                          .id = ae_uuid7_make(&world->uuids, world->time)};
+  if (!mending->truncate)
+    ae_skip_encode(&record, &head, mending->events, AE_STR("lost"));
+  ae_mend mend = {.write = {.cb = on_write, .data = &asked},
+                  .ref = ref_of(actor),
+                  .latest = mending->latest,
+                  .after = mending->after,
+                  .until = mending->until,
+                  .version = mending->version,
+                  .event_count = mending->events,
+                  .record = ae_buf_view(&record)};
+  assert_int_equal(ae_store_mend(world->store, &mend, NULL), AE_OK);
+  assert_false(asked.done);
+  world_until(world, &asked.done);
+  mending->position = mend.position;
+  mending->removed = mend.removed;
+  ae_buf_clear(&record);
   return asked.status;
 }
 

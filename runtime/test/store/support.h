@@ -130,6 +130,15 @@ ae_status trim_of(struct world *world, const char *ns, int64_t before,
 /* A line for each base: "ACTOR VERSION/SHAPE STATE", " begins" where it does,
  * and " COUNT:SUM" of the ids' hashes. */
 ae_status bases_of(struct world *world, const char *ns, ae_buf *out);
+/* As in ae_mend; the record is made of `events` events. */
+struct mending {
+  uint64_t latest, after, until, version;
+  uint32_t events;
+  bool truncate;
+  uint64_t position, removed; /* set */
+};
+ae_status mend_of(struct world *world, const char *actor,
+                  struct mending *mending);
 ae_status begin_of(struct world *world, const char *actor, uint64_t version,
                    const char *state, const char *const *ids, uint32_t count);
 /* What there was, in `was`, which may be NULL. */
