@@ -60,6 +60,11 @@ ae_script *ae_realm_script(const ae_realm *realm);
 void ae_realm_recent(const ae_realm *realm, uint32_t most,
                      void (*each)(void *data, const ae_ref *ref), void *data);
 
+/* What is known of an actor does not hold any more, for its history was changed
+ * in the store: it is built anew when next used. One that is not live, or of no
+ * namespace or type that there is, needs nothing. */
+void ae_actors_forget(ae_actors *actors, const ae_ref *ref);
+
 /* What became of a command. Lives until the callback returns. */
 typedef struct ae_outcome {
   ae_status status;  /* AE_OK: accepted; AE_REJECTED; AE_VERSION_CONFLICT;

@@ -113,8 +113,9 @@ void ae__actor_mark(ae__actor *actor) {
 
 static void run(ae__actor *actor) {
   if (actor->phase != AE__COLD && actor->phase != AE__READY) return;
-  if (actor->phase == AE__READY && !ae__actor_holds(actor))
+  if (actor->phase == AE__READY && (!ae__actor_holds(actor) || actor->stale))
     ae__actor_cool(actor);
+  if (actor->phase == AE__COLD) actor->stale = false;
   if (actor->phase == AE__READY && !ae_list_empty(&actor->reads)) {
     actor->pins++;
     ae__reads_serve(actor);

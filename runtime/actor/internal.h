@@ -110,6 +110,7 @@ struct ae__actor {
   uint8_t phase;
   bool used;     /* since the hand went by */
   bool relieved; /* memory was made once for what failed */
+  bool stale;    /* its history was changed since it was loaded */
   uint8_t id_len;
   ae_list reads; /* ae__state_job, answered when no commit is in flight */
   ae_list ids;   /* its commands with an id that wait for an outcome */

@@ -1,5 +1,6 @@
 /* What became of commands, and who is told. */
 #include "actor/internal.h"
+#include "event/skip.h"
 
 void ae__hold(ae_actors *actors) {
   if (actors->busy++ == 0) ae_loop_hold(actors->loop);
@@ -106,8 +107,17 @@ void ae__answer_repeated(ae__actor *actor, ae_command *command, ae_str record,
     return;
   }
   status = ae_commit_decode(record, &stored.commit, &err);
-  if (status == AE_OK &&
-      !ae_commit_find(&stored.commit, command->id, &kept, &first)) {
+  if (status == AE_OK && ae_skip_is(&stored.commit)) {
+    status =
+        ae_error_set(&err, AE_REPLAY_ERROR,
+                     "the command with the id '%.*s' was done before; what "
+                     "became of it could not be read any more, and was "
+                     "given up by `aether repair`",
+                     AE_FMT(command->id));
+    ae_error_uint(&err, "position", position);
+    ae_error_cstr(&err, "cause", "skipped");
+  } else if (status == AE_OK &&
+             !ae_commit_find(&stored.commit, command->id, &kept, &first)) {
     status = ae_error_set(&err, AE_REPLAY_ERROR,
                           "the commit at position %llu does not hold the "
                           "command id that the store's index names",

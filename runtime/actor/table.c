@@ -66,6 +66,17 @@ ae__actor *ae__actor_find(ae__type *type, ae_str id) {
   return ae_map_get(&type->actors, id);
 }
 
+void ae_actors_forget(ae_actors *actors, const ae_ref *ref) {
+  ae_realm *realm = ae_map_get(&actors->realms, ref->ns);
+  ae__type *type = realm ? realm->types : NULL;
+  while (type && !ae_str_eq(type->name, ref->type)) type = type->next;
+  ae__actor *actor = type ? ae__actor_find(type, ref->id) : NULL;
+  if (!actor) return;
+  actor->stale = true; /* what is under way with it ends first */
+  actor->used = false;
+  ae__actor_mark(actor);
+}
+
 /* Nothing is under way with it. */
 static bool is_idle(const ae__actor *actor) {
   return (actor->phase == AE__READY || actor->phase == AE__COLD) &&

@@ -327,6 +327,34 @@ static void test_a_damaged_actor_is_read_only(void **state) {
   world_close(w);
 }
 
+/* Its history grew beside it: what it knew is stale, and a command that is
+ * under way ends first. */
+static void test_a_forgotten_actor_is_loaded_again(void **state) {
+  (void)state;
+  world *w = world_open(0, 0, 0);
+  ae_ref ref;
+  sent s;
+  ae_ref_parse(AE_STR("bank/memo/m"), &ref, NULL);
+  ae_actors_forget(w->actors, &ref); /* not live */
+  tell(w, "bank/memo/m", "add", "{\"n\":1}");
+  assert_int_equal(intrude(w, "bank/memo/m", 1, "Added", 2, false), AE_OK);
+  expect_state(w, "bank/memo/m", UINT64_MAX, 1, "{\"n\":1}");
+  ae_actors_forget(w->actors, &ref);
+  expect_state(w, "bank/memo/m", UINT64_MAX, 2, "{\"n\":3}");
+  submit(w, &s, "bank/memo/m", "add", "{\"n\":4}", NULL, -1);
+  ae_actors_forget(w->actors, &ref);
+  ae_loop_run(&w->loop);
+  assert_int_equal(s.status, AE_OK);
+  assert_int_equal(s.version, 3);
+  sent_clear(&s);
+  expect_state(w, "bank/memo/m", UINT64_MAX, 3, "{\"n\":7}");
+  ref.type = AE_STR("nothing");
+  ae_actors_forget(w->actors, &ref);
+  ref.ns = AE_STR("nowhere");
+  ae_actors_forget(w->actors, &ref);
+  world_close(w);
+}
+
 static void test_too_large_and_too_many(void **state) {
   (void)state;
   world *w = world_open(0, 4, 0);
@@ -538,6 +566,7 @@ int main(void) {
       cmocka_unit_test(test_evicts_and_reloads),
       cmocka_unit_test(test_snapshots_are_saved_and_used),
       cmocka_unit_test(test_a_damaged_actor_is_read_only),
+      cmocka_unit_test(test_a_forgotten_actor_is_loaded_again),
       cmocka_unit_test(test_too_large_and_too_many),
       cmocka_unit_test(test_large_metadata_is_bounded),
       cmocka_unit_test(test_makes_room_when_memory_is_refused),
