@@ -4,7 +4,7 @@ local program = require("spec.support.program")
 
 local subcommands = {
   "new", "test", "check", "replay", "exec", "state", "events", "backup",
-  "restore", "export", "import", "delete", "config", "token",
+  "restore", "export", "import", "repair", "delete", "config", "token",
   "nats-permissions", "doctor", "bench", "help", "version",
 }
 

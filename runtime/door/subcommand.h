@@ -83,6 +83,7 @@ int ae__import_run(const ae__args *args);
 int ae__listen_run(const ae__args *args);
 int ae__new_run(const ae__args *args);
 int ae__permissions_run(const ae__args *args);
+int ae__repair_run(const ae__args *args);
 int ae__repl_run(const ae__args *args);
 int ae__reload_run(const ae__args *args);
 int ae__replay_run(const ae__args *args);

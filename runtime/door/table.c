@@ -377,6 +377,39 @@ const ae__subcommand ae__subcommands[] = {
      .example = "aether reload bank",
      .most = 1,
      .run = ae__reload_run},
+    {.name = "repair",
+     .group = CARE,
+     .summary = "show what cannot be read of an actor, and mend it",
+     .usage = "NAMESPACE/TYPE/ID",
+     .flags = {FLAG_APP,
+               {"skip", 0, NULL, "go over what cannot be read"},
+               {"truncate", 0, NULL, "take the actor back to before it"},
+               {"yes", 0, NULL, "do not ask"},
+               FLAG_STORE,
+               FLAG_URL,
+               FLAG_JSON("one document")},
+     .details =
+         "An actor with a record that cannot be read is read-only "
+         "(actor_damaged) until somebody\n"
+         "decides. Without --skip and --truncate it is only looked at, and the "
+         "exit status is 1\n"
+         "where something is wrong.\n"
+         "--skip      in its place comes a commit that keeps the versions, so "
+         "that they have no\n"
+         "            gap: events of the type $Skipped, which evolve passes "
+         "over. All else stays;\n"
+         "            the state is built without what was lost. Its command "
+         "ids stay taken.\n"
+         "--truncate  it goes, with all behind it of this actor, and their "
+         "command ids; the next\n"
+         "            events get their versions again.\n"
+         "What goes is first written to a file beside the store, synced. Rows "
+         "of projections may\n"
+         "still hold it. A store that a node has is mended through it.",
+     .example = "aether repair bank/account/a-1",
+     .least = 1,
+     .most = 1,
+     .run = ae__repair_run},
     {.name = "config",
      .group = CARE,
      .summary = "show each setting and where it came from",

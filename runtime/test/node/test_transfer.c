@@ -19,84 +19,8 @@
 #include "event/skip.h"
 #include "node/export.h"
 #include "node/import.h"
+#include "node/side.h"
 #include "node/stream.h"
-
-/* -- two stores -- */
-
-typedef struct side {
-  ae_loop loop;
-  ae_store *store;
-  char folder[64]; /* "": in memory */
-  ae_uuid7 uuids;
-  int64_t time;
-} side;
-
-static void side_reopen(side *s) {
-  char url[128] = "memory";
-  if (s->folder[0]) snprintf(url, sizeof url, "sqlite:%s/events.db", s->folder);
-  const ae_store_options options = {.url = url, .ordered = true};
-  assert_int_equal(ae_store_open(&s->loop, &options, &s->store, NULL), AE_OK);
-}
-
-static void side_open(side *s, bool file) {
-  *s = (side){.time = 1700000000000000};
-  assert_int_equal(ae_loop_init(&s->loop, NULL), AE_OK);
-  if (file) {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(s->folder, sizeof s->folder, "%.40s/transfer-XXXXXX",
-             tmp ? tmp : "/tmp");
-    assert_non_null(mkdtemp(s->folder));
-  }
-  side_reopen(s);
-}
-
-static void nothing(void *data) {
-  (void)data;
-}
-
-static void side_close_store(side *s) {
-  ae_store_close(s->store, nothing, NULL);
-  ae_loop_run(&s->loop);
-}
-
-static void side_close(side *s) {
-  side_close_store(s);
-  ae_loop_clear(&s->loop);
-  if (!s->folder[0]) return;
-  ae_buf command = {0};
-  ae_buf_printf(&command, "rm -rf '%s'", s->folder);
-  assert_int_equal(system(ae_buf_cstr(&command)), 0);
-  ae_buf_clear(&command);
-}
-
-typedef struct appended {
-  ae_append append;
-  ae_status status;
-} appended;
-
-static void on_append(ae_append *append) {
-  AE_CONTAINER(append, appended, append)->status = append->status;
-}
-
-static ae_ref ref_of(const char *text) {
-  ae_ref ref;
-  assert_int_equal(ae_ref_parse(ae_str_of(text), &ref, NULL), AE_OK);
-  return ref;
-}
-
-static void append_record(side *s, const char *actor, uint64_t expected,
-                          uint32_t events, uint32_t ids, ae_buf record) {
-  appended one = {.append = {.ref = ref_of(actor),
-                             .expected_version = expected,
-                             .event_count = events,
-                             .id_count = ids,
-                             .record = record,
-                             .cb = on_append},
-                  .status = AE_CANCELED};
-  assert_int_equal(ae_store_append(s->store, &one.append, NULL), AE_OK);
-  ae_loop_run(&s->loop);
-  assert_int_equal(one.status, AE_OK);
-}
 
 /* One commit of one event with this data; `id` NULL: none; `data` NULL: an id
  * that was rejected. */
@@ -111,7 +35,7 @@ static void add(side *s, const char *actor, uint64_t expected, const char *id,
     ae_buf_str(&events, ae_buf_view(data));
     ae_pack_nil(&events);
   }
-  ae_commit commit = {.ref = ref_of(actor),
+  ae_commit commit = {.ref = side_ref(actor),
                       .first_version = expected + 1,
                       .time = s->time,
                       .id = ae_uuid7_make(&s->uuids, s->time),
@@ -129,7 +53,7 @@ static void add(side *s, const char *actor, uint64_t expected, const char *id,
   }
   ae_commit_encode(&record, &commit, &command, 1, ae_buf_view(&events),
                    data ? 1 : 0);
-  append_record(s, actor, expected, data ? 1 : 0, id ? 1 : 0, record);
+  side_append(s, actor, expected, data ? 1 : 0, id ? 1 : 0, record);
   ae_buf_clear(&events);
   ae_buf_clear(&record);
   ae_buf_clear(&details);
@@ -204,7 +128,7 @@ static void save_base(side *s, const char *actor, uint64_t version,
   ae_buf packed = {0};
   ae_pack_cstr(&packed, state);
   ae_snapshot_write write = {.write = {.cb = on_write, .data = &status},
-                             .ref = ref_of(actor),
+                             .ref = side_ref(actor),
                              .version = version,
                              .shape = -4,
                              .state = ae_buf_view(&packed),
@@ -410,7 +334,7 @@ static void on_lookup(ae_lookup *lookup, ae_status status,
 static uint64_t look_up(side *s, const char *actor, const char *id,
                         size_t *record) {
   size_t len;
-  ae_lookup lookup = {.ref = ref_of(actor),
+  ae_lookup lookup = {.ref = side_ref(actor),
                       .command_id = ae_str_of(id),
                       .cb = on_lookup,
                       .data = &len};
@@ -756,8 +680,8 @@ static void damaged_records_are_skipped(void **state) {
     count(&a, "bank/account/a", 0, 5);
     ae_buf broken = {0};
     ae_buf_str(&broken, AE_STR("this is no record"));
-    append_record(&a, "bank/account/a", 5, 3, 0, broken);
-    append_record(&a, "bank/account/a", 8, 0, 0, broken);
+    side_append(&a, "bank/account/a", 5, 3, 0, broken);
+    side_append(&a, "bank/account/a", 8, 0, 0, broken);
     count(&a, "bank/account/a", 8, 12);
     exported e = export_of(&a, "bank", false);
     assert_int_equal(e.status, AE_REPLAY_ERROR);
