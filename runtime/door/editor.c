@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include "base/mem.h"
 
@@ -122,8 +125,14 @@ ae__editor *ae__editor_open(const char *file, ae__editor_complete complete,
   el_set(el, EL_EDITOR, "emacs");
   el_set(el, EL_SIGNAL, 0);
   el_set(el, EL_SETTY, "-d", "-isig", NULL); /* Ctrl-C is a key here */
+#ifdef __SANITIZE_ADDRESS__
+  __lsan_disable(); /* el_end never frees the names of functions */
+#endif
   el_set(el, EL_ADDFN, "aether-cancel", "drop the line", on_cancel);
   el_set(el, EL_ADDFN, "aether-complete", "complete a word", on_complete);
+#ifdef __SANITIZE_ADDRESS__
+  __lsan_enable();
+#endif
   el_set(el, EL_BIND, "^C", "aether-cancel", NULL);
   el_set(el, EL_BIND, "^I", "aether-complete", NULL);
   el_set(el, EL_BIND, "^R", "em-inc-search-prev", NULL);

@@ -89,7 +89,7 @@ static bool take(prompt *p, ae_str line) {
       ae_repl_run(p->repl, ae_buf_view(&p->input), p->first, &p->out, &err);
   if (end == AE_REPL_MORE) return false;
   ae_buf_reset(&p->input);
-  fwrite(p->out.ptr, 1, p->out.len, stdout);
+  if (p->out.len > 0) fwrite(p->out.ptr, 1, p->out.len, stdout);
   if (end == AE_REPL_FAILED) complain(p, &err);
   fflush(stdout);
   return true;
