@@ -560,7 +560,7 @@ local folder
 
 local function app(files)
   program.fill(folder, {
-    ["aether.lua"] = "return {}\n",
+    ["aether.lua"] = "return { namespaces = { cell = { limits = { handler_ms = 2000 } } } }\n",
     ["outside.lua"] = "return { outside = true }\n",
     ["other/secret.lua"] = "return { secret = true }\n",
     ["cell/helper.lua"] = "return { answer = 42 }\n",
