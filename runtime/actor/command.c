@@ -120,6 +120,7 @@ static void run(ae__actor *actor) {
     actor->pins++;
     ae__reads_serve(actor);
     actor->pins--;
+    if (!ae__actor_holds(actor)) ae__actor_cool(actor);
   }
   if (ae_list_empty(&actor->queue) && ae_list_empty(&actor->reads)) return;
   if (actor->phase == AE__COLD) {

@@ -171,7 +171,8 @@ typedef struct ae__state_job {
   ae_state_read *read;
   ae__loader *loader;
 } ae__state_job;
-/* Answers all that wait at a READY actor; with `err` all of them fail. */
+/* Answers all that wait at a READY actor, while its state is there; with `err`
+ * all of them fail. */
 void ae__reads_serve(ae__actor *actor);
 void ae__reads_fail(ae__actor *actor, ae_status status, const ae_error *err);
 

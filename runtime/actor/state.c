@@ -24,7 +24,7 @@ static void dump(ae__state_job *job, ae_module *module, ae_state state,
 
 void ae__reads_serve(ae__actor *actor) {
   ae_list *link;
-  while ((link = ae_list_shift(&actor->reads)))
+  while (ae__actor_holds(actor) && (link = ae_list_shift(&actor->reads)))
     dump(AE_CONTAINER(link, ae__state_job, link), actor->type->module,
          actor->state, actor->version);
 }
@@ -42,11 +42,11 @@ void ae__reads_fail(ae__actor *actor, ae_status status, const ae_error *err) {
 static void on_loaded(ae__loader *loader, ae_status status,
                       const ae_error *err) {
   ae__state_job *job = loader->data;
-  ae_module *module = loader->type->module;
   if (status != AE_OK) {
     answer(job, status, 0, (ae_str){0}, err);
     return;
   }
+  ae__type *type = loader->type; /* the loader goes with the job */
   ae_state state = loader->state;
   uint64_t wanted = job->read->at;
   if (wanted != UINT64_MAX && loader->version < wanted) {
@@ -60,9 +60,9 @@ static void on_loaded(ae__loader *loader, ae_status status,
     answer(job, AE_NOT_FOUND, loader->version, (ae_str){0}, &late);
     ae_error_clear(&late);
   } else {
-    dump(job, module, state, loader->version);
+    dump(job, loader->type->module, state, loader->version);
   }
-  ae_script_drop(module, state);
+  ae_script_drop(type->module, state);
 }
 
 static void start(ae_task *task) {

@@ -7,9 +7,9 @@
 #include "base/mem.h"
 #include "base/pack.h"
 #include "door/answer.h"
+#include "door/findings.h"
 #include "door/serve.h"
 #include "door/terminal.h"
-#include "node/reload.h"
 #include "node/watch.h"
 
 #define DATA_MAX \
@@ -18,8 +18,13 @@
 typedef struct dev {
   uv_prepare_t prepare; /* prints before the loop waits */
   ae_buf out;
-  bool broken;     /* nobody reads stdout any more */
+  bool broken; /* nobody reads stdout any more */
+  ae__serve *serve;
   ae_watch *watch; /* NULL: saves are not seen */
+  bool *saved;     /* by namespace: since its reload began */
+  bool *reloading; /* it is being reloaded */
+  ae_reload reload;
+  bool busy; /* it is under way */
 } dev;
 
 /* -- what is printed -- */
@@ -134,34 +139,104 @@ static void on_prepare(uv_prepare_t *prepare) {
 
 /* -- beside the node: what begins with it and ends before it -- */
 
-static void say_reloaded(void *data, const ae_reloaded *one) {
-  (void)data;
-  ae__say("%.*s: reloaded%s", AE_FMT(one->ns),
-          strcmp(one->was, one->revision) == 0 ? ", as before" : "");
+/* -- saves -- */
+
+static bool is_saved(void *data, ae_str ns) {
+  const dev *d = data;
+  const ae_config *config = &d->serve->config;
+  for (size_t i = 0; i < config->namespace_count; i++)
+    if (ae_str_eq(ae_str_of(config->namespaces[i].name), ns))
+      return d->reloading[i];
+  return false;
 }
 
-/* A save: the new code, or what is wrong with it, and the old goes on. */
-static void on_saved(void *data, const char *const *paths, size_t count) {
-  (void)paths, (void)count;
-  ae__serve *serve = data;
-  dev *d = serve->options->data;
-  ae_error err = {0};
+static void say(const ae_buf *text) {
+  for (const char *at = text->ptr, *end = at + text->len; at < end;) {
+    const char *line = memchr(at, '\n', (size_t)(end - at));
+    ae__say("%.*s", (int)(line - at), at);
+    at = line + 1;
+  }
+}
+
+static void say_found(void *data, const ae_reload_finding *finding) {
+  ae_buf packed = {0}, text = {0};
+  (void)data;
+  ae__finding_pack(finding, &packed);
+  ae__finding_text(ae_buf_view(&packed), &text);
+  say(&text);
+  ae_buf_clear(&packed);
+  ae_buf_clear(&text);
+}
+
+static void say_reloaded(void *data, const ae_reloaded *one) {
+  (void)data;
+  if (strcmp(one->was, one->revision) == 0)
+    ae__say("%.*s: as before", AE_FMT(one->ns));
+  else if (one->actors == 0)
+    ae__say("%.*s: reloaded", AE_FMT(one->ns));
+  else
+    ae__say("%.*s: reloaded; %u actors replayed", AE_FMT(one->ns), one->actors);
+}
+
+static void reload(dev *d);
+
+static void on_done(ae_reload *done, ae_status status, const ae_error *err) {
+  dev *d = done->data;
+  (void)err; /* it was among what was found */
+  d->busy = false;
+  if (status == AE_CANCELED) return;
+  if (status != AE_OK)
+    ae__say("%snot reloaded%s: the old code goes on",
+            ae__color(stderr, AE__RED), ae__color(stderr, AE__PLAIN));
+  reload(d);
+}
+
+static void reload(dev *d) {
+  bool any = false;
+  for (size_t i = 0; i < d->serve->config.namespace_count; i++) {
+    any |= d->reloading[i] = d->saved[i];
+    d->saved[i] = false;
+  }
+  if (!any) return;
   print(d); /* what was before stands before */
-  if (ae_node_reload(serve->node, (ae_str){0}, NULL, say_reloaded, NULL,
-                     &err) != AE_OK)
-    ae__complain_of(NULL, err.status, &err);
+  d->reload = (ae_reload){.wanted = is_saved,
+                          .quiet = true,
+                          .found = say_found,
+                          .each = say_reloaded,
+                          .done = on_done,
+                          .data = d};
+  ae_error err = {0};
+  d->busy = ae_node_reload(d->serve->node, &d->reload, &err) == AE_OK;
+  if (!d->busy) ae__complain_of(NULL, err.status, &err);
   ae_error_clear(&err);
+}
+
+/* What is saved while another save is being judged waits for its turn. */
+static void on_saved(void *data, const char *const *paths, size_t count) {
+  dev *d = data;
+  const ae_config *config = &d->serve->config;
+  for (size_t i = 0; i < config->namespace_count; i++) {
+    const char *folder = config->namespaces[i].folder;
+    size_t len = strlen(folder);
+    for (size_t k = 0; k < count; k++)
+      if (strncmp(paths[k], folder, len) == 0 && paths[k][len] == '/' &&
+          !strchr(paths[k] + len + 1, '/'))
+        d->saved[i] = true;
+  }
+  if (!d->busy) reload(d);
 }
 
 static void watch(ae__serve *serve) {
   dev *d = serve->options->data;
   const ae_config *config = &serve->config;
+  d->saved = ae_zalloc(config->namespace_count);
+  d->reloading = ae_zalloc(config->namespace_count);
   const char **folders =
       ae_zalloc((config->namespace_count + 1) * sizeof *folders);
   for (size_t i = 0; i < config->namespace_count; i++)
     folders[i] = config->namespaces[i].folder;
   const ae_watch_options options = {
-      .folders = folders, .suffix = ".lua", .changed = on_saved, .data = serve};
+      .folders = folders, .suffix = ".lua", .changed = on_saved, .data = d};
   ae_error err = {0};
   if (ae_watch_open(&serve->loop, &options, &d->watch, &err) != AE_OK)
     ae__say("saves are not seen: %s", ae_error_text(&err));
@@ -171,6 +246,7 @@ static void watch(ae__serve *serve) {
 
 static void on_started(ae__serve *serve) {
   dev *d = serve->options->data;
+  d->serve = serve;
   watch(serve);
   uv_prepare_init(&serve->loop.uv, &d->prepare);
   d->prepare.data = serve;
@@ -193,5 +269,7 @@ int ae__dev_run(const ae__args *args) {
       .strict = true, .started = on_started, .stopped = on_stopped, .data = &d};
   int exit = ae__serve_run(args, &options);
   ae_buf_clear(&d.out);
+  ae_free(d.saved);
+  ae_free(d.reloading);
   return exit;
 }

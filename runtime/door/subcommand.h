@@ -86,6 +86,8 @@ int ae__permissions_run(const ae__args *args);
 int ae__repair_run(const ae__args *args);
 int ae__repl_run(const ae__args *args);
 int ae__reload_run(const ae__args *args);
+int ae__revisions_run(const ae__args *args);
+int ae__rollback_run(const ae__args *args);
 int ae__replay_run(const ae__args *args);
 int ae__restore_run(const ae__args *args);
 int ae__run_run(const ae__args *args);

@@ -30,6 +30,8 @@
         "the node's address (default: AETHER_URL, else the app's " \
         "`listen`)"                                                \
   }
+#define FLAG_DRY_RUN \
+  { "dry-run", 0, NULL, "all but the last step: nothing changes" }
 #define FLAG_JSON(text) \
   { "json", 0, NULL, text }
 
@@ -365,18 +367,50 @@ const ae__subcommand ae__subcommands[] = {
      .group = CARE,
      .summary = "have a running node load its modules anew",
      .usage = "[NAMESPACE]",
-     .flags = {FLAG_APP, FLAG_URL, FLAG_JSON("the node's own document")},
+     .flags = {FLAG_APP, FLAG_URL, FLAG_DRY_RUN,
+               FLAG_JSON("the node's own document")},
      .details =
-         "What is in the folders now is loaded and checked beside what runs, "
-         "then takes over\n"
-         "between two commands; a mistake changes nothing, and is told. Actors "
-         "are built anew\n"
-         "from their events. All namespaces, or the one named; a token needs "
-         "the right `admin`.\n"
+         "What is in the folders now is loaded beside what runs and compared "
+         "with it; actors that\n"
+         "were used of late are replayed through it. Then it takes over, "
+         "between two commands,\n"
+         "and actors are built anew from their events. A mistake, an event "
+         "that would be lost,\n"
+         "or another state under the same snapshot.version changes nothing, "
+         "and is told. All\n"
+         "namespaces, or the one named; a token needs the right `admin`.\n"
          "Exit status: 0 reloaded, 3 refused, or no node answers.",
      .example = "aether reload bank",
      .most = 1,
      .run = ae__reload_run},
+    {.name = "rollback",
+     .group = CARE,
+     .summary = "have a running node go back to code that it had before",
+     .usage = "NAMESPACE [REVISION]",
+     .flags = {FLAG_APP, FLAG_URL, FLAG_DRY_RUN,
+               FLAG_JSON("the node's own document")},
+     .details =
+         "To the revision before the current one, or the one named (its "
+         "beginning is enough);\n"
+         "`aether revisions` lists them. It is judged as a reload is. The "
+         "files stay as they\n"
+         "are: the next reload, or a restart, loads them.\n"
+         "Exit status: 0 done, 3 refused, or no node answers.",
+     .example = "aether rollback bank",
+     .least = 1,
+     .most = 2,
+     .run = ae__rollback_run},
+    {.name = "revisions",
+     .group = CARE,
+     .summary = "list the code that a running node has had",
+     .usage = "[NAMESPACE]",
+     .flags = {FLAG_APP, FLAG_URL, FLAG_JSON("the node's own document")},
+     .details = "The last ten of each namespace since the node was started, "
+                "the oldest first.\n"
+                "`module_revision` of an event says which of them decided it.",
+     .example = "aether revisions bank",
+     .most = 1,
+     .run = ae__revisions_run},
     {.name = "repair",
      .group = CARE,
      .summary = "show what cannot be read of an actor, and mend it",

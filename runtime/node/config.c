@@ -300,6 +300,15 @@ static void resolve_log(loading *load) {
   ae_free(word);
 }
 
+/* All that is set of it may be nothing. */
+static uint32_t judge_actors_of(const ae__found *key) {
+  ae_str value;
+  uint64_t actors;
+  if (!ae_unpack_field(ae_buf_view(&key->value), "actors", &value)) return 100;
+  ae_unpack cursor = ae_unpack_of(value);
+  return ae_unpack_uint(&cursor, &actors) ? (uint32_t)actors : 100;
+}
+
 static void resolve_listen(loading *load) {
   ae__found *key = key_of(load, "listen");
   load->config->listen = text_of(key, "127.0.0.1:7070");
@@ -337,6 +346,7 @@ static ae_status resolve(loading *load, ae_error *err) {
                "\"line_mb\":8,\"header_s\":10,\"body_s\":60,"
                "\"idle_s\":75,\"send_s\":30}");
   fill_default(load, "judge", "{\"actors\":100}");
+  config->judge_actors = judge_actors_of(key_of(load, "judge"));
   ae__found *namespaces = key_of(load, "namespaces");
   const char *folder = folder_of(load, namespaces);
   ae_status status =

@@ -64,6 +64,7 @@ typedef struct ae_config {
   ae_nats_config nats;
   unsigned replicas; /* of streams that are made */
   ae_log_level log;
+  uint32_t judge_actors;           /* that a reload replays */
   ae_namespace_config *namespaces; /* in the order of their names */
   size_t namespace_count;
   ae_token *tokens; /* in the order written */

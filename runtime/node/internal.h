@@ -4,13 +4,16 @@
 
 #include "node/node.h"
 
+typedef struct ae__revision ae__revision;
+
 /* One namespace of the config, loaded. */
 typedef struct ae__room {
   ae_str name;
   const ae_namespace_config *config;
   ae_script *script;
-  ae_realm *realm; /* NULL: no actors */
-  int64_t loaded;  /* the script: µs since 1970 */
+  ae_realm *realm;         /* NULL: no actors */
+  int64_t loaded;          /* the script: µs since 1970 */
+  ae__revision *revisions; /* that ran, oldest first */
 } ae__room;
 
 struct ae_node {
@@ -32,16 +35,22 @@ struct ae_node {
   ae_write probe;
   bool probing; /* the probe is under way */
   bool ill;     /* the log says that the store cannot be written */
+  struct ae__reloader *reloader; /* reload.c; NULL: nothing was reloaded */
   /* closing */
   void (*closed)(void *data);
   void *closed_data;
   ae_task task;
 };
 
-/* Loads what is in the room's folder now. `options`: who is told of each
- * mistake; NULL: nobody, and `*out` is NULL after a failure. */
-ae_status ae__room_load(ae_node *node, const ae__room *room,
-                        const ae_node_options *options, ae_script **out,
-                        ae_error *err);
+/* NULL: no such namespace. */
+ae__room *ae__room_of(const ae_node *node, ae_str ns);
+/* How its modules are loaded; who is told of mistakes is left open. */
+void ae__room_options(const ae_node *node, const ae__room *room,
+                      ae_script_options *out);
+
+/* -- reload.c -- */
+/* What is under way is given up, then `cb`. Only where there is a reloader. */
+void ae__reload_end(ae_node *node, void (*cb)(void *data), void *data);
+void ae__reloader_close(struct ae__reloader *reloader);
 
 #endif

@@ -4,6 +4,7 @@
 #include "bus/remote_nats.h"
 #include "node/internal.h"
 #include "node/nats.h"
+#include "node/reloading.h"
 
 typedef struct listener {
   const ae_node_options *options;
@@ -16,27 +17,31 @@ static void pass_mistake(void *data, const ae_error *err) {
     to->options->mistake(to->options->data, to->ns, err);
 }
 
-ae_status ae__room_load(ae_node *node, const ae__room *room,
-                        const ae_node_options *options, ae_script **out,
-                        ae_error *err) {
+void ae__room_options(const ae_node *node, const ae__room *room,
+                      ae_script_options *out) {
+  const ae_namespace_config *ns = room->config;
+  *out = (ae_script_options){.ns = room->name,
+                             .folder = ns->folder,
+                             .memory_limit = ns->memory,
+                             .handler_ms = ns->handler_ms,
+                             .patience = ns->quarantine_after,
+                             .strict = node->strict};
+}
+
+static ae_status load_room(ae_node *node, ae__room *room,
+                           const ae_node_options *options, ae_error *err) {
   const ae_namespace_config *ns = room->config;
   listener to = {options, room->name};
-  const ae_script_options script = {.ns = room->name,
-                                    .folder = ns->folder,
-                                    .memory_limit = ns->memory,
-                                    .handler_ms = ns->handler_ms,
-                                    .patience = ns->quarantine_after,
-                                    .strict = node->strict,
-                                    .mistake = options ? pass_mistake : NULL,
-                                    .data = &to};
-  ae_status status = ae_script_open(&script, out, err);
-  if (status != AE_OK || !ns->retry) return status;
-  status = ae_script_policy(*out, ae_str_of(ns->retry), err);
-  if (status != AE_OK && options) pass_mistake(&to, err);
-  if (status != AE_OK && !options) {
-    ae_script_close(*out);
-    *out = NULL;
+  ae_script_options script;
+  ae__room_options(node, room, &script);
+  script.mistake = pass_mistake;
+  script.data = &to;
+  ae_status status = ae_script_open(&script, &room->script, err);
+  if (status == AE_OK && ns->retry) {
+    status = ae_script_policy(room->script, ae_str_of(ns->retry), err);
+    if (status != AE_OK) pass_mistake(&to, err);
   }
+  if (status == AE_OK) ae__revision_note(room, room->script);
   return status;
 }
 
@@ -52,7 +57,7 @@ static ae_status load_modules(ae_node *node, const ae_node_options *options,
     one->config = ns;
     one->loaded = ae_clock_now();
     ae_error why = {0};
-    ae_status status = ae__room_load(node, one, options, &one->script, &why);
+    ae_status status = load_room(node, one, options, &why);
     if (status != AE_OK && result == AE_OK) {
       result = status;
       if (err) ae_error_move(err, &why);
@@ -111,8 +116,10 @@ static void open_actors(ae_node *node) {
 }
 
 static void free_node(ae_node *node) {
-  for (size_t i = 0; i < node->count; i++)
+  for (size_t i = 0; i < node->count; i++) {
     ae_script_close(node->rooms[i].script);
+    ae__revisions_free(&node->rooms[i]);
+  }
   ae_bus_free(node->bus);
   ae_free(node->rooms);
   ae_free(node->url);
@@ -168,7 +175,9 @@ static void close_store(void *data) {
 
 static void close_actors(void *data) {
   ae_node *node = data;
-  if (node->actors)
+  if (node->reloader)
+    ae__reload_end(node, close_actors, node);
+  else if (node->actors)
     ae_actors_close(node->actors, close_store, node);
   else
     close_store(node);
@@ -211,19 +220,19 @@ ae_bus *ae_node_bus(ae_node *node) {
   return node->bus;
 }
 
-static const ae__room *room_of(const ae_node *node, ae_str ns) {
+ae__room *ae__room_of(const ae_node *node, ae_str ns) {
   for (size_t i = 0; i < node->count; i++)
     if (ae_str_eq(node->rooms[i].name, ns)) return &node->rooms[i];
   return NULL;
 }
 
 ae_script *ae_node_script(ae_node *node, ae_str ns) {
-  const ae__room *room = room_of(node, ns);
+  const ae__room *room = ae__room_of(node, ns);
   return room ? room->script : NULL;
 }
 
 ae_realm *ae_node_realm(ae_node *node, ae_str ns) {
-  const ae__room *room = room_of(node, ns);
+  const ae__room *room = ae__room_of(node, ns);
   return room ? room->realm : NULL;
 }
 

@@ -80,6 +80,17 @@ bool ae_module_takes(const ae_module *module, ae_str name, uint64_t revision) {
          (revision > 0 && revision <= type->last_step);
 }
 
+bool ae_module_type_at(const ae_module *module, size_t index, ae_str *name,
+                       uint64_t *last) {
+  if (index >= module->ntypes) return false;
+  const ae_script_type *type = &module->types[index];
+  *name = ae_str_of(type->name);
+  *last = type->evolve.ref && type->revision > type->last_step
+              ? type->revision
+              : type->last_step;
+  return true;
+}
+
 uint64_t ae_module_revision(const ae_module *module, ae_str name) {
   const ae_script_type *type = ae__type(module, name);
   return type && type->evolve.ref ? type->revision : 0;

@@ -101,6 +101,10 @@ const char *ae_module_event_at(const ae_module *module, size_t index);
 bool ae_module_takes(const ae_module *module, ae_str type, uint64_t revision);
 /* The revision that new events of the type have; 0: it makes none. */
 uint64_t ae_module_revision(const ae_module *module, ae_str type);
+/* The n-th event type that it evolves or upcasts, and up to which revision it
+ * may take it in; false behind the last. */
+bool ae_module_type_at(const ae_module *module, size_t index, ae_str *type,
+                       uint64_t *last);
 /* Appends a JSON Schema (as msgpack) of a command's data; false: it has none */
 bool ae_module_command_schema(ae_module *module, ae_str command, ae_buf *out);
 

@@ -117,6 +117,7 @@ extern const ae__route ae__routes_commands[];
 extern const ae__route ae__routes_actors[];
 extern const ae__route ae__routes_events[];
 extern const ae__route ae__routes_admin[];
+extern const ae__route ae__routes_reload[];
 extern const ae__route ae__routes_repair[];
 extern const ae__route ae__routes_watch[]; /* health, metrics, OpenAPI */
 

@@ -1,13 +1,9 @@
 #include "door/http/exchange.h"
 #include "door/http/server.h"
 
-const ae__route *const ae__routes_all[] = {ae__routes_commands,
-                                           ae__routes_actors,
-                                           ae__routes_events,
-                                           ae__routes_admin,
-                                           ae__routes_repair,
-                                           ae__routes_watch,
-                                           NULL};
+const ae__route *const ae__routes_all[] = {
+    ae__routes_commands, ae__routes_actors, ae__routes_events, ae__routes_admin,
+    ae__routes_reload,   ae__routes_repair, ae__routes_watch,  NULL};
 
 /* How well a path fits: 0 for not at all; else a bit for each literal segment,
  * the first the highest, so that the larger number is the better fit. */
