@@ -4,9 +4,10 @@
 #include "base/pack.h"
 #include "door/diff.h"
 
-#define CHANGES_MAX (16u << 10) /* bytes of changes that are shown of a state \
-                                 */
-#define VALUE_MAX 120           /* bytes of a value in text */
+#define CHANGES_MAX                                                 \
+  (16u << 10)         /* bytes of changes that are shown of a state \
+                       */
+#define VALUE_MAX 120 /* bytes of a value in text */
 
 static const char *const kinds[] = {"mistake", "failure", "difference", "note"};
 
