@@ -121,9 +121,9 @@ static inline void ae__mode_back(const sig_atomic_t *before) {
   if (*before) ae__poll(); /* a host function is left, perhaps by its error */
 }
 
-#define AE__MODE(lua)                                                    \
-  __attribute__((cleanup(ae__mode_back))) sig_atomic_t ae__mode_before = \
-      ae__mode_set(lua)
+#define AE__MODE(lua)                             \
+  __attribute__((cleanup(ae__mode_back), unused)) \
+  sig_atomic_t ae__mode_before = ae__mode_set(lua)
 /* What the script does may be left. Whoever says so holds nothing. */
 #define AE__LUA_MODE AE__MODE(1)
 #define AE__HOST_MODE AE__MODE(0)

@@ -92,8 +92,10 @@ static void put_file(const char *folder, const char *name, const char *text) {
 static ae_script *open_script(world *w, const char *ns, size_t memory) {
   ae_error err = {0};
   ae_script *script;
-  ae_script_options options = {
-      .ns = ae_str_of(ns), .folder = w->folder, .memory_limit = memory};
+  ae_script_options options = {.ns = ae_str_of(ns),
+                               .folder = w->folder,
+                               .memory_limit = memory,
+                               .handler_ms = 60000};
   if (ae_script_open(&options, &script, &err) != AE_OK)
     fail_msg("%s", ae_error_text(&err));
   return script;
