@@ -238,10 +238,14 @@ static void write_out(ae_wire *wire) {
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
   ae_wire *wire = poll->data;
+  /* libuv stops a poll at an error, and what came before the error may be more
+   * than nats.c reads at once: polled on, until nats.c has read the end. */
+  if (status != 0) wire->events = 0;
   if (status != 0 || (events & UV_READABLE)) {
     natsConnection_ProcessReadEvent(wire->nc);
     hand_out(wire);
   }
+  if (status != 0 && wire->poll == poll) poll_for(wire, UV_READABLE);
   if (status == 0 && (events & UV_WRITABLE) && wire->poll == poll)
     write_out(wire);
 }

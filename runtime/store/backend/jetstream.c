@@ -456,6 +456,9 @@ static ae_status js_open(ae_loop *loop, const ae_store_options *options,
   js->timer.data = js;
   uv_timer_start(&js->timer, on_tick, TICK_MS, TICK_MS);
   uv_unref((uv_handle_t *)&js->timer);
+  uv_timer_init(&loop->uv, &js->resend);
+  js->resend.data = js;
+  uv_unref((uv_handle_t *)&js->resend);
   *out = &js->store;
   return AE_OK;
 }
@@ -484,9 +487,14 @@ static void wire_closed(void *data) {
   closed(closed_data);
 }
 
-static void timer_closed(uv_handle_t *timer) {
+static void resend_closed(uv_handle_t *timer) {
   ae__js *js = timer->data;
   ae_wire_close(js->wire, wire_closed, js);
+}
+
+static void timer_closed(uv_handle_t *timer) {
+  ae__js *js = timer->data;
+  uv_close((uv_handle_t *)&js->resend, resend_closed);
 }
 
 static void close_spaces(ae_task *task) {

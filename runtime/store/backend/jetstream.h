@@ -44,7 +44,7 @@ typedef struct ae__js_flight {
   ae__js_head *head;
   uint64_t sequence; /* expected of the subject */
   bool again;        /* sent before; its answer was lost */
-  ae_list link;      /* in js->stranded while there is no connection */
+  ae_list link;      /* in js->stranded while it waits to be sent again */
 } ae__js_flight;
 
 /* An actor of which something is known or under way. */
@@ -159,8 +159,9 @@ struct ae__js {
                           (ae_store_options.ordered) */
   size_t order_first, order_count, order_cap;
   bool ordered;
-  ae_list stranded; /* flights without a connection */
+  ae_list stranded; /* flights without a connection, or to be sent again */
   uv_timer_t timer;
+  uv_timer_t resend;   /* runs while flights wait for a rival's to be settled */
   size_t flights, ops; /* under way: close waits for the flights */
   unsigned leaving;    /* inner stores being closed */
   bool closing, over;
@@ -237,7 +238,7 @@ void ae__js_heads_pump(ae__js_space *space);
 void ae__js_heads_fail(ae__js_space *space, ae_status status,
                        const ae_error *err);
 void ae__js_heads_clear(ae__js *js);
-/* The connection is back: what was lost is sent again. */
+/* What was lost is sent again: the connection is back, or it was time. */
 void ae__js_stranded_go(ae__js *js);
 /* Closing without a connection: nobody will answer. */
 void ae__js_stranded_fail(ae__js *js);

@@ -7,7 +7,7 @@
  *      │◄─────────────┼──────────┘ ours was stale          │
  *      │              │ duplicate, or N after a lost       │
  *      │              │ answer ──► SETTLING: is it ours? ──┘
- *      │              │ no answer
+ *      │              │ no answer, or a rival's commit is being replicated
  *      │              └──► again, byte for byte (STRANDED without connection)
  *
  *   transition            function
@@ -37,6 +37,12 @@ enum {
   ANSWER_MS = 4000,
   HEADS_MAX = 262144,
   WRONG_LAST_SEQUENCE = 10071,
+  /* Servers from 2.10 on say that a rival's commit is not on all replicas yet,
+   * by its message id or by its subject. What becomes of it they do not know.
+   */
+  ID_IN_PROCESS = 10158,
+  SUBJECT_IN_PROCESS = 10164,
+  IN_PROCESS_MS = 5,
 };
 
 void ae__js_subject(ae_buf *out, const char *kind, const ae_ref *ref) {
@@ -365,13 +371,33 @@ static uint64_t true_last(const ae__js_answer *answer) {
   return colon ? strtoull(colon + 1, NULL, 10) : 0;
 }
 
+/* 2.10 answers `duplicate` with the sequence 0 instead of an error. */
+static bool in_process(const ae__js_answer *said, ae_str body) {
+  return said->code == ID_IN_PROCESS || said->code == SUBJECT_IN_PROCESS ||
+         (said->code == 0 && holds(body, "\"duplicate\""));
+}
+
+static void on_resend(uv_timer_t *timer) {
+  ae__js_stranded_go(timer->data);
+}
+
+/* Not stored by this sending, and another may yet be: asked again shortly. */
+static void hold(ae__js_flight *flight) {
+  ae__js *js = flight->head->space->js;
+  ae_list_push(&js->stranded, &flight->link);
+  if (!uv_is_active((uv_handle_t *)&js->resend))
+    uv_timer_start(&js->resend, on_resend, IN_PROCESS_MS, 0);
+}
+
 static void refused(ae__js_head *head, const ae_wire_message *message) {
   ae__js_flight *flight = head->flight;
   ae__js_answer said;
   ae_error err = {0};
   ae__js_answer_read(&said, message);
   uint64_t last = true_last(&said);
-  if (said.code == WRONG_LAST_SEQUENCE && flight->again && last > 0) {
+  if (in_process(&said, message->body)) {
+    hold(flight);
+  } else if (said.code == WRONG_LAST_SEQUENCE && flight->again && last > 0) {
     settle(head, last);
   } else if (said.code == WRONG_LAST_SEQUENCE && last > 0) {
     flight_free(flight);
