@@ -101,9 +101,43 @@ fetch_nats_client() {
     >"$scratch/tools.log" 2>&1 </dev/null
 }
 
+# Newer nats-servers than this Debian has, as users have them: out of later
+# Debian's packages, which are single programs. Each line: version, the package,
+# its SHA-256 in the archive's own Packages file.
+nats_servers=(
+  "2.10.27 nats-server_2.10.27-1+b2_amd64.deb
+   6d913ac987b78734c08537c2adeb1526cf735f216173a9170d94b185fcfe6f8a"
+  "2.15.1 nats-server_2.15.1-1_amd64.deb
+   31ef4ceaa84e8248d449e508472e3770c17c3695cb5cb0ee96e03912724ea884"
+)
+fetch_nats_servers() {
+  local each version package sum mirror
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
+    grep -m 1 '/debian/*$' || echo http://deb.debian.org/debian/)
+  for each in "${nats_servers[@]}"; do
+    read -r -d '' version package sum <<<"$each" || :
+    [ ! -x "$tools/nats-server-$version" ] || continue
+    say "tools: fetching nats-server $version"
+    if [ "$(dpkg --print-architecture)" != amd64 ]; then
+      echo "only packages for amd64 are known" >"$scratch/tools.log"
+      return 1
+    fi
+    mkdir -p "$tools" "$scratch/nats"
+    {
+      /usr/lib/apt/apt-helper download-file \
+        "${mirror%/}/pool/main/n/nats-server/$package" \
+        "$scratch/nats/$package" "SHA256:$sum" &&
+        dpkg-deb -x "$scratch/nats/$package" "$scratch/nats/$version" &&
+        mv "$scratch/nats/$version/usr/sbin/nats-server" \
+          "$tools/nats-server-$version"
+    } >"$scratch/tools.log" 2>&1 </dev/null || return 1
+  done
+}
+
 fetch_tools() {
   local fetch
-  for fetch in fetch_promtool fetch_validator fetch_nats_client; do
+  for fetch in fetch_promtool fetch_validator fetch_nats_client \
+    fetch_nats_servers; do
     "$fetch" || {
       tail -n 5 "$scratch/tools.log" >&2
       complain "$fetch failed; the specs that need it will too."

@@ -4,6 +4,9 @@ local socket = require("socket")
 
 local nats = {}
 
+--- The server that is run; AETHER_NATS_SERVER names another than the path's.
+nats.program = os.getenv("AETHER_NATS_SERVER") or "nats-server"
+
 local Nats = {}
 Nats.__index = Nats
 
@@ -23,7 +26,7 @@ end
 --- On the same port and folder as before.
 function Nats:start()
   local argv = {
-    "nats-server", "-a", "127.0.0.1", "-p", tostring(self.port), "-js",
+    nats.program, "-a", "127.0.0.1", "-p", tostring(self.port), "-js",
     "-sd", self.folder,
   }
   if self.config then

@@ -168,6 +168,7 @@ function program.start(argv, options)
     end
     ffi.C.unsetenv("AETHER_LONG") -- the specs' own, not settings
     ffi.C.unsetenv("AETHER_SEED")
+    ffi.C.unsetenv("AETHER_NATS_SERVER")
     if options.session then
       ffi.C.setsid()
     end

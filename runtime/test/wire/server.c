@@ -39,8 +39,10 @@ static int free_port(void) {
 
 bool server_again(test_server *server) {
   char port[16], log[96], config[96];
-  const char *args[32] = {"nats-server", "-a",  "127.0.0.1", "-p",
-                          port,          "-js", "-sd",       server->folder};
+  const char *program = getenv("AETHER_NATS_SERVER");
+  if (!program || !*program) program = "nats-server";
+  const char *args[32] = {program, "-a",  "127.0.0.1", "-p",
+                          port,    "-js", "-sd",       server->folder};
   int n = 8;
   for (const char *const *flag = server->flags; flag && *flag; flag++)
     args[n++] = *flag;
@@ -73,7 +75,7 @@ bool server_again(test_server *server) {
     nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
   }
   server->pid = 0;
-  fprintf(stderr, "nats-server did not start; see %s\n", log);
+  fprintf(stderr, "%s did not start; see %s\n", program, log);
   return false;
 }
 

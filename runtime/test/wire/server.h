@@ -1,5 +1,5 @@
 /* A real nats-server for tests: its own port and folder, ended with the test.
- */
+ * AETHER_NATS_SERVER names another one than that of the path. */
 #ifndef AE_TEST_WIRE_SERVER_H
 #define AE_TEST_WIRE_SERVER_H
 
