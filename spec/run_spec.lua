@@ -49,6 +49,38 @@ describe("aether run #node", function()
     node:stop()
   end)
 
+  it("logs what modules say, and of which actor it was", function()
+    program.fill(folder, {
+      ["cell/talker.lua"] = [[
+        local log = require("aether.log")
+        print("loaded")
+        return { initial = {}, evolve = {}, decide = {
+          talk = function()
+            print("first\nsecond", 2)
+            log.warn("late", { minutes = 5 })
+            return {}
+          end,
+          shout = function() print("big" .. ("é"):rep(1e6)) return {} end,
+        } }
+      ]],
+    })
+    node = server.start(folder, { args = { "--store", "memory" } })
+    local path = "/v1/cell/talker/a%20b/"
+    assert.equal(200, node:request("POST", path .. "talk", {}, "").status)
+    assert.equal(200, node:request("POST", path .. "shout", {}, "").status)
+    local function logged(message, level, actor)
+      local line = assert(node:said(message), message)
+      assert.same({ level, "cell", "talker", actor },
+        { line.level, line.namespace, line.module, line.actor })
+    end
+    logged("loaded", "info", nil)
+    logged("first\nsecond\t2", "info", "cell/talker/a b")
+    logged("late minutes=5", "warn", "cell/talker/a b")
+    logged("big" .. ("é"):rep(4094) .. "… (2000003 bytes in all)", "info",
+      "cell/talker/a b")
+    node:stop()
+  end)
+
   it("tells the second node of a store the first one's pid", function()
     node = server.start(folder)
     local second = program.run_aether({

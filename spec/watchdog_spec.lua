@@ -91,7 +91,7 @@ describe("a module that does not end #node", function()
   it("is stopped, of every kind, and others are served", function()
     assert(#hostile >= 40)
     fill_hostile()
-    local lines = {}
+    local lines, took = {}, {}
     for index = 1, #hostile do
       lines[#lines + 1] = line("bad/hostile/a", "h" .. index, none)
       lines[#lines + 1] = counter.add("c", index)
@@ -109,6 +109,7 @@ describe("a module that does not end #node", function()
       )
       assert.equal("hostile", problem.module)
       assert.equal(LIMIT, problem.limit)
+      took[index] = problem.took
       assert.matches(
         "^bad/hostile.lua:%d+: decide.h"
           .. index
@@ -122,14 +123,34 @@ describe("a module that does not end #node", function()
         assert.equal(index, outcome.version)
       end
     end
-    -- Far more than it should take; a limit that does not hold takes for ever.
-    local most = #hostile * (LIMIT + 60) + 2000
-    assert(program.is_slow or result.cpu_ms < most, result.cpu_ms)
+    -- Each within 20 ms more. Counting begins up to 4 ms late; and the thread
+    -- that counts may find no processor free, so what was late may try again.
+    for _ = 1, program.is_slow and 0 or 3 do
+      local late, again = {}, {}
+      for index, ms in pairs(took) do
+        if ms >= LIMIT + 20 - 4 then
+          late[#late + 1] = index
+          again[#again + 1] = line("bad/hostile/a", "h" .. index, none)
+        end
+      end
+      if #late == 0 then
+        return
+      end
+      for at, outcome in ipairs(exec(again, { seconds = 300 }).outcomes) do
+        took[late[at]] = math.min(took[late[at]], outcome.error.took)
+      end
+    end
+    for index, ms in pairs(took) do
+      assert(
+        program.is_slow or ms < LIMIT + 20 - 4,
+        hostile[index][1] .. " took " .. ms .. " ms"
+      )
+    end
   end)
 
   it("is stopped many times in one process", function()
     fill_hostile()
-    local count = long and 1000 or program.is_slow and 40 or 120
+    local count = long and 1000 or program.is_slow and 20 or 60
     local seed = tonumber(os.getenv("AETHER_SEED")) or long and os.time() or 1
     math.randomseed(seed)
     node = server.start(folder, {
@@ -162,7 +183,11 @@ describe("a module that does not end #node", function()
       for index = 1, times do
         local stopped, served = outcomes[2 * index - 1], outcomes[2 * index]
         local code = stopped.error and stopped.error.code
-        assert.equal("script_timeout", code, "seed " .. seed)
+        assert.equal(
+          "script_timeout",
+          code,
+          "seed " .. seed .. json.encode(stopped)
+        )
         assert.equal("accepted", served.status, json.encode(served))
         assert.equal(from + index, served.version)
       end

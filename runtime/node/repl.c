@@ -21,9 +21,10 @@ struct ae_repl {
   ae_error why;
 };
 
-static void on_log(void *data, ae_log_level level, ae_str module, ae_str text) {
+static void on_log(void *data, ae_log_level level, ae_str module, ae_str actor,
+                   ae_str text) {
   ae_repl *repl = data;
-  (void)level, (void)module;
+  (void)level, (void)module, (void)actor;
   repl->print(repl->data, text);
 }
 

@@ -120,6 +120,8 @@ typedef struct evolve_work {
 static void evolve_all(ae_script *script, lua_State *L, void *arg) {
   evolve_work *work = arg;
   script->doing = "evolve";
+  script->actor_type = ae_str_of(work->module->name);
+  script->actor_id = work->id;
   lua_rawgeti(L, LUA_REGISTRYINDEX, ae__ref(script, L, work->state));
   int state = lua_gettop(L);
   for (; work->done < work->count; work->done++) {

@@ -349,6 +349,8 @@ static void decide_one(ae_script *script, lua_State *L, void *arg) {
     return;
   }
   script->doing = "decide";
+  script->actor_type = ae_str_of(work->module->name);
+  script->actor_id = decide->id;
   script->handler = (ae_str){command->name, strlen(command->name)};
   if (command->schema) {
     check_schema(script, L, command);

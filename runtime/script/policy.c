@@ -139,6 +139,8 @@ static void push_conflict(ae_script *script, lua_State *L,
 static void retry_one(ae_script *script, lua_State *L, void *arg) {
   retry_work *work = arg;
   ae_retry *retry = work->retry;
+  script->actor_type = retry->type;
+  script->actor_id = retry->id;
   push_conflict(script, L, retry);
   script->doing = "retry";
   script->line = work->handler->line;

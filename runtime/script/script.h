@@ -8,7 +8,8 @@
  * with facts `module`, `line`, `message`, `traceback` (of the script only).
  *
  * A handler that takes too long is stopped wherever it is: AE_SCRIPT_TIMEOUT,
- * with facts `module` and `limit` (ms). All states of actors in the script are
+ * with facts `module`, `limit` and `took` (ms of CPU time; counting begins some
+ * ms after the call did). All states of actors in the script are
  * gone then (ae_script_holds); its modules are loaded anew at once, and it can
  * be used as before. A module that is stopped several times in a row is
  * quarantined: its calls answer AE_MODULE_QUARANTINED with `module`, `since`
@@ -48,8 +49,10 @@ typedef struct ae_script_options {
   unsigned patience; /* times in a row that a module is stopped before it is
                         quarantined; 0: 3 */
   bool strict;       /* catch a decide that changes its state (dev, test) */
-  /* print and aether.log. NULL: ae_log. */
-  void (*log)(void *data, ae_log_level level, ae_str module, ae_str text);
+  /* print and aether.log; `actor` is NAMESPACE/TYPE/ID, or len 0 outside of
+   * its handlers. NULL: ae_log. */
+  void (*log)(void *data, ae_log_level level, ae_str module, ae_str actor,
+              ae_str text);
   /* Each mistake found while loading, not only the first. May be NULL. */
   void (*mistake)(void *data, const ae_error *err);
   void *data;

@@ -279,6 +279,7 @@ ae_status ae__run(ae_script *script, ae_module *module, ae_work *work,
   script->doing = NULL;
   script->handler = (ae_str){0};
   script->line = 0;
+  script->actor_id = (ae_str){0};
   script->stack_limit = (uintptr_t)__builtin_frame_address(0) - C_STACK;
   script->heap->refused = false;
   script->shares = false;

@@ -101,7 +101,8 @@ struct ae_script {
   uint64_t stops;      /* states abandoned so far */
   ae_error down;       /* while L is NULL: why */
   uint64_t again_at;   /* then: ns, monotonic; loading is tried again */
-  void (*log)(void *data, ae_log_level level, ae_str module, ae_str text);
+  void (*log)(void *data, ae_log_level level, ae_str module, ae_str actor,
+              ae_str text);
   void (*mistake)(void *data, const ae_error *err);
   void *data;
   char revision[17];
@@ -134,11 +135,13 @@ struct ae_script {
   ae_work *work;
   void *arg;
   ae_error *err;
-  ae_status status;      /* what ae__fail said */
-  const ae_module *at;   /* whose code runs, for messages */
-  const char *doing;     /* "decide", …; may be NULL */
-  ae_str handler;        /* its name; len 0: none */
-  int line;              /* where it is defined; 0: not known */
+  ae_status status;    /* what ae__fail said */
+  const ae_module *at; /* whose code runs, for messages */
+  const char *doing;   /* "decide", …; may be NULL */
+  ae_str handler;      /* its name; len 0: none */
+  int line;            /* where it is defined; 0: not known */
+  ae_str actor_type;   /* of the actor it is for; len 0: of none */
+  ae_str actor_id;
   uintptr_t stack_limit; /* host code called from Lua does not go below it */
   ae_ctx_kind ctx_kind;
   const ae_decide *decide;

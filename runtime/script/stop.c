@@ -133,11 +133,15 @@ ae_status ae__refused(ae_script *script, const ae_module *module,
 }
 
 ae_status ae__stopped(ae_script *script, ae_module *module, ae_error *err) {
-  ae__watchdog_left();
+  double took = (double)ae__watchdog_left() / 1e6;
   fesetenv(FE_DFL_ENV); /* it may have been changing it */
   ae_error own = {0};
   const ae_module *at = script->at ? script->at : module;
   say(script, at, &own);
+  ae_buf ms = {0};
+  ae_pack_double(&ms, floor(took * 1000) / 1000);
+  ae_error_pack(&own, "took", ae_buf_view(&ms));
+  ae_buf_clear(&ms);
   script->stops++;
   ae__state_abandon(script);
   if (!script->loading)

@@ -84,34 +84,56 @@ AE__HOST_FUNCTION(host_texts) {
 
 /* -- the log -- */
 
-static void log_text(ae_script *script, lua_State *L, ae_log_level level,
-                     ae_str text) {
-  ae_str module = {0};
+/* Bytes of one text that are logged: a line is written while commands wait. */
+#define LOGGED 8192
+
+static ae_str module_of(lua_State *L, char name[LUA_IDSIZE]) {
   lua_Debug ar;
-  char name[LUA_IDSIZE];
   for (int at = 1; lua_getstack(L, at, &ar); at++) {
     if (!lua_getinfo(L, "S", &ar) || ar.source[0] != '@' ||
-        !strncmp(ar.source, "@aether/", 8)) {
+        !strncmp(ar.source, "@aether/", 8))
       continue;
-    }
     const char *slash = strrchr(ar.short_src, '/');
     strcpy(name, slash ? slash + 1 : ar.short_src);
     char *dot = strrchr(name, '.');
     if (dot) *dot = 0;
-    module = ae_str_of(name);
-    break;
+    return ae_str_of(name);
   }
+  return (ae_str){0};
+}
+
+static void log_text(ae_script *script, lua_State *L, ae_log_level level,
+                     ae_str text) {
+  char name[LUA_IDSIZE];
+  ae_str module = module_of(L, name);
+  ae_buf actor = {0}, message = {0};
+  if (script->actor_id.len > 0)
+    ae_buf_printf(&actor, "%s/%.*s/%.*s", script->ns,
+                  AE_FMT(script->actor_type), AE_FMT(script->actor_id));
   if (script->log) {
-    script->log(script->data, level, module, text);
-    return;
+    script->log(script->data, level, module, ae_buf_view(&actor), text);
+  } else {
+    size_t shown = text.len < LOGGED ? text.len : LOGGED;
+    while (shown < text.len && shown > 0 &&
+           ((uint8_t)text.ptr[shown] & 0xc0) == 0x80)
+      shown--;
+    ae_buf_str(&message, (ae_str){text.ptr, shown});
+    for (size_t i = 0; i < message.len; i++) /* it goes on as a C string */
+      if (!message.ptr[i]) message.ptr[i] = ' ';
+    if (shown < text.len)
+      ae_buf_printf(&message, "… (%zu bytes in all)", text.len);
+    ae_buf where = {0};
+    ae_buf_str(&where, module);
+    if (actor.len > 0)
+      ae_log(level, ae_buf_cstr(&message), "namespace", script->ns, "module",
+             ae_buf_cstr(&where), "actor", ae_buf_cstr(&actor), NULL);
+    else
+      ae_log(level, ae_buf_cstr(&message), "namespace", script->ns, "module",
+             ae_buf_cstr(&where), NULL);
+    ae_buf_clear(&where);
   }
-  ae_buf message = {0};
-  ae_buf_str(&message, text);
-  ae_buf where = {0};
-  ae_buf_printf(&where, "%s/%.*s", script->ns, AE_FMT(module));
-  ae_log(level, ae_buf_cstr(&message), "module", ae_buf_cstr(&where), NULL);
   ae_buf_clear(&message);
-  ae_buf_clear(&where);
+  ae_buf_clear(&actor);
 }
 
 AE__HOST_FUNCTION(host_print) {

@@ -254,18 +254,32 @@ static void set_up(void) {
   AE_ASSERT_CMP(sigaction(SIGNAL, &action, NULL), ==, 0);
 }
 
-void ae__watchdog_left(void) {
+static void unblock(void) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGNAL);
   pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+static uint64_t ns_of(clockid_t clock) {
+  struct timespec now = {0};
+  clock_gettime(clock, &now);
+  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+uint64_t ae__watchdog_left(void) {
+  ae__watched *here = &ae__here;
+  unblock();
+  atomic_load_explicit(&here->condemned, memory_order_acquire);
+  return ns_of(here->clock) -
+         atomic_load_explicit(&here->since, memory_order_relaxed);
+}
+
 void ae__watchdog_list(void) {
   ae__watched *here = &ae__here;
   here->thread = pthread_self();
   AE_ASSERT_CMP(pthread_getcpuclockid(here->thread, &here->clock), ==, 0);
-  ae__watchdog_left(); /* a thread may be born with it blocked */
+  unblock(); /* a thread may be born with it blocked */
   pthread_setspecific(at_end, here);
   pthread_mutex_lock(&dog.lock);
   here->next = dog.first;
@@ -275,12 +289,6 @@ void ae__watchdog_list(void) {
 }
 
 /* -- the watchdog -- */
-
-static uint64_t ns_of(clockid_t clock) {
-  struct timespec now = {0};
-  clock_gettime(clock, &now);
-  return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 /* ns until the next look at it; 0: it runs nothing new. */
 static uint64_t look(ae__watched *it) {
@@ -298,6 +306,7 @@ static uint64_t look(ae__watched *it) {
     uint64_t left = limit - used;
     return left > LOOK ? LOOK : left < SOON ? SOON : left;
   }
+  atomic_store_explicit(&it->since, it->seen_at, memory_order_relaxed);
   atomic_store_explicit(&it->condemned, call, memory_order_release);
   pthread_kill(it->thread, SIGNAL);
   it->signals++;

@@ -30,8 +30,9 @@ typedef struct ae__watched {
   _Atomic uint64_t call;      /* odd: a call is under way. By the thread */
   _Atomic uint64_t limit;     /* ns of CPU time that it has. By the thread */
   _Atomic uint64_t condemned; /* the call to be left. By the watchdog */
-  volatile sig_atomic_t lua;  /* Lua's mode. By the thread */
-  sigjmp_buf jump;            /* out of the call under way */
+  _Atomic uint64_t since; /* its CPU time when it was first seen, ns. Before */
+  volatile sig_atomic_t lua; /* Lua's mode. By the thread */
+  sigjmp_buf jump;           /* out of the call under way */
   /* the watchdog's */
   struct ae__watched *next;
   bool listed;
@@ -54,8 +55,9 @@ void ae__watchdog_list(void);
 void ae__watchdog_wake(void);
 /* Leaves the call under way, for the sigsetjmp of ae__here.jump. */
 _Noreturn void ae__watchdog_leave(void);
-/* There: it can be left again. */
-void ae__watchdog_left(void);
+/* There: it can be left again. ns of CPU time that the call took since it was
+ * first seen, which is a look after it began. */
+uint64_t ae__watchdog_left(void);
 
 /* -- by the thread that runs a script -- */
 

@@ -133,6 +133,40 @@ return {
     "reverse, upper, byte",
     "local s = ('x'):rep(10000) while true do local t = s:reverse():upper():byte(7) end",
   },
+  {
+    "a plain find that is quadratic",
+    "local s = ('a'):rep(4000000) return s:find(('a'):rep(2000000) .. 'b', 1, true)",
+  },
+  {
+    "brackets without an end",
+    "return ('('):rep(1000000):find('%b()')",
+  },
+  {
+    "a frontier that never comes",
+    "local s = ('a'):rep(200000) while true do s:gsub('%f[%W]%f[%w]', '') end",
+  },
+  {
+    "gsub by a table with __index",
+    [[local t = setmetatable({}, { __index = function() return false end })
+    local s = ('x'):rep(100000) while true do s:gsub('.', t) end]],
+  },
+  {
+    "%q of a long text",
+    "local s = ('\\n\\0'):rep(100000) while true do local q = ('%q'):format(s) end",
+  },
+  {
+    "comparing long texts",
+    [[local s = ('x'):rep(3000000) local a, b = s .. 'a', s .. 'b'
+    while true do local x = a < b end]],
+  },
+  {
+    "texts of bytes and back",
+    "local s = ('x'):rep(5000) while true do s = string.char(s:byte(1, -1)) end",
+  },
+  {
+    "numbers that are long texts",
+    "local s = ('1'):rep(1000000) while true do local n = tonumber(s) end",
+  },
   -- tables
   { "garbage in a loop", "while true do local t = { {}, {}, {} } end" },
   {
@@ -172,6 +206,25 @@ return {
     "unpack in a loop",
     "local t = {} for i = 1, 100 do t[i] = i end while true do select('#', unpack(t)) end",
   },
+  {
+    "sorting long texts that are alike",
+    [[local s, t = ('x'):rep(100000), {} for i = 1, 200 do t[i] = s .. i % 7 end
+    while true do table.sort(t) end]],
+  },
+  {
+    "lengths of a table with holes",
+    [[local t = {} for i = 1, 1000 do t[i * 2 % 1001] = i end
+    local n = 0 while true do t[n % 1000] = nil n = n + #t + 1 end]],
+  },
+  {
+    "weak tables, which there are none",
+    "while true do pcall(setmetatable, {}, { __mode = 'kv' }) end",
+  },
+  {
+    "a list that the collector walks again and again",
+    [[local list for i = 1, 100000 do list = { list } end
+    while true do list = { list } list = list[1] end]],
+  },
   -- metamethods
   {
     "__index that loops",
@@ -201,6 +254,14 @@ return {
     "while true do setmetatable({}, { __gc = function() while true do end end }) end",
   },
   -- the host's functions
+  {
+    "words to the operator",
+    "while true do print('x') end",
+  },
+  {
+    "tostring of a number that is no number, and of 64-bit integers",
+    "while true do local s = tostring(0 / 0) .. tostring(-1ULL) .. tostring(-1LL) end",
+  },
   {
     "ctx in a loop",
     "while true do ctx.random() local x = ctx.uuid() .. ctx.actor end",

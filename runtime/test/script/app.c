@@ -17,14 +17,15 @@ static void on_mistake(void *data, const ae_error *err) {
   ae_buf_printf(&a->mistakes, "%s\n", ae_error_text(err));
 }
 
-static void on_log(void *data, ae_log_level level, ae_str module, ae_str text) {
+static void on_log(void *data, ae_log_level level, ae_str module, ae_str actor,
+                   ae_str text) {
   app *a = data;
   if (a->on_log) {
     a->on_log();
     return;
   }
-  ae_buf_printf(&a->log, "%d %.*s: %.*s\n", level, AE_FMT(module),
-                AE_FMT(text));
+  ae_buf_printf(&a->log, "%d %.*s%s%.*s: %.*s\n", level, AE_FMT(module),
+                actor.len > 0 ? " " : "", AE_FMT(actor), AE_FMT(text));
 }
 
 static void write_file(const app *a, const char *name, const char *text) {

@@ -12,7 +12,7 @@ typedef struct app {
   ae_error err;      /* of the last call */
   ae_buf mistakes;   /* one text a line */
   unsigned nmistakes;
-  ae_buf log;       /* "level module: text" a line */
+  ae_buf log;       /* "level module actor: text" a line */
   ae_buf events;    /* of the last decide */
   ae_decide decide; /* the last one */
   bool strict;

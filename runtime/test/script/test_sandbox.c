@@ -436,6 +436,26 @@ static void print_goes_to_the_log(void **unused) {
   app_close(&a);
 }
 
+/* And who it was about, in each handler of an actor. */
+static void print_names_the_actor(void **unused) {
+  (void)unused;
+  app a = {0};
+  app_open(&a, "talker.lua",
+           "local event, helper = require('aether.event'), require('helper')\n"
+           "return { initial = {},\n"
+           "  decide = { talk = function() print('decide')\n"
+           "    return event('Talked') end },\n"
+           "  evolve = { Talked = function() helper.go() end } }\n",
+           "helper.lua", "return { go = function() print('evolve') end }",
+           NULL);
+  ae_state state = app_initial(&a, "talker");
+  assert_int_equal(app_decide(&a, "talker", state, "talk", "{}"), AE_OK);
+  assert_string_equal(ae_buf_cstr(&a.log),
+                      "1 talker bank/talker/a-1: decide\n"
+                      "1 helper bank/talker/a-1: evolve\n");
+  app_close(&a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(nothing_gets_out),
@@ -444,6 +464,7 @@ int main(void) {
       cmocka_unit_test(too_small_a_limit_is_said),
       cmocka_unit_test(order_is_that_of_keys),
       cmocka_unit_test(print_goes_to_the_log),
+      cmocka_unit_test(print_names_the_actor),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
