@@ -645,6 +645,26 @@ describe("aether bench #node", function()
     assert(again.err:find("there already", 1, true), again.err)
   end)
 
+  it("tells what a reload takes, and for how long nobody is served", function()
+    local long = os.getenv("AETHER_LONG") ~= nil
+    local reload
+    -- Processor time: what the reload did itself. What else the machine does
+    -- adds to it, so that the least of some runs tells.
+    for _ = 1, long and 5 or 1 do
+      local runs = bench({ "reload", "--seconds", long and "10" or "0.1",
+        "--actors", long and "100000" or "50" })
+      assert.equal("commands", runs[1].name)
+      reload = runs[2]
+      assert.equal("reload", reload.name)
+      assert(reload.load_ms > 0 and reload.judge_ms > 0 and reload.swap_us > 0)
+      assert(runs[1].pause_ms > 0 and reload.pause_ms > 0)
+      if reload.pause_cpu_ms < 10 then
+        return
+      end
+    end
+    assert(not long or program.is_slow, json.encode(reload))
+  end)
+
   it("removes its folder when it is interrupted", function()
     local process = program.start_aether(
       { "bench", "commands", "--seconds", "50" },

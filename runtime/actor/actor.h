@@ -56,8 +56,8 @@ ae_realm *ae_actors_realm(ae_actors *actors, ae_str name, ae_script *script,
  * actors, which may be using it. The realm's policy must be in the new one. */
 void ae_actors_swap(ae_realm *realm, ae_script *script);
 ae_script *ae_realm_script(const ae_realm *realm);
-/* Up to so many live actors, those used of late first; `ref` lives until the
- * return. */
+/* Up to so many live actors, mostly those used of late first; `ref` lives until
+ * the return. */
 void ae_realm_recent(const ae_realm *realm, uint32_t most,
                      void (*each)(void *data, const ae_ref *ref), void *data);
 

@@ -201,12 +201,15 @@ ae_script *ae_realm_script(const ae_realm *realm) {
   return realm->script;
 }
 
+/* Commands wait meanwhile, so not all of a large ring is looked at. */
 void ae_realm_recent(const ae_realm *realm, uint32_t most,
                      void (*each)(void *data, const ae_ref *ref), void *data) {
   uint32_t given = 0;
   for (int used = 1; used >= 0; used--) {
     const ae_list *at = realm->ring.prev; /* the hand came by last */
-    for (; at != &realm->ring && given < most; at = at->prev) {
+    uint64_t looks = (uint64_t)most * 8 + 1024;
+    for (; at != &realm->ring && given < most && looks > 0; at = at->prev) {
+      looks--;
       const ae__actor *actor = AE_CONTAINER(at, ae__actor, ring);
       if (actor->used != used) continue;
       ae_ref ref = ae__actor_ref(actor);

@@ -17,6 +17,11 @@ static double rate_of(const ae_bench_run *run) {
   return run->seconds > 0 ? (double)run->operations / run->seconds : 0;
 }
 
+/* Of a rate: some things are slow. */
+static int decimals(const ae_bench_run *run) {
+  return rate_of(run) < 10 ? 2 : 0;
+}
+
 static void print_json(const ae_bench_run *run) {
   printf("{\"name\":\"%s\",\"params\":{", run->name);
   if (run->store) printf("\"store\":\"%s\",", run->store);
@@ -29,16 +34,22 @@ static void print_json(const ae_bench_run *run) {
     printf("\"in_flight\":%llu", (unsigned long long)run->in_flight);
   printf(
       "},\"operations\":%llu,\"seconds\":%.3f,"
-      "\"rate\":%.0f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"cores\":%.2f,"
+      "\"rate\":%.*f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"cores\":%.2f,"
       "\"durable\":\"%s\"",
-      (unsigned long long)run->operations, run->seconds, rate_of(run),
-      run->p50_us, run->p99_us, run->cores, run->durable);
+      (unsigned long long)run->operations, run->seconds, decimals(run),
+      rate_of(run), run->p50_us, run->p99_us, run->cores, run->durable);
   if (run->actor_bytes > 0)
     printf(",\"actor_bytes\":%llu", (unsigned long long)run->actor_bytes);
   if (run->listened)
     printf(",\"delivered\":%llu,\"dropped\":%llu",
            (unsigned long long)run->delivered,
            (unsigned long long)run->dropped);
+  if (run->reloaded)
+    printf(",\"load_ms\":%.3f,\"judge_ms\":%.3f,\"swap_us\":%.3f", run->load_ms,
+           run->judge_ms, run->swap_us);
+  if (run->paused)
+    printf(",\"pause_ms\":%.3f,\"pause_cpu_ms\":%.3f", run->pause_ms,
+           run->pause_cpu_ms);
   if (run->ratio > 0) printf(",\"ratio\":%.3f", run->ratio);
   printf("}\n");
 }
@@ -68,12 +79,22 @@ static void print_text(benching *b, const ae_bench_run *run) {
            run->subscribers == 1 ? "" : "s", run->in_flight > 0 ? ", " : "");
   if (run->in_flight > 0) printf("%s in flight", ae__count(run->in_flight));
   if (run->actors > 0) printf(" over %s actors", ae__count(run->actors));
-  printf(": %s %s/s, p50 %.1f µs, p99 %.1f µs, %.2f cores (%s in %.1f s)\n",
-         ae__count((uint64_t)rate_of(run)), run->unit, run->p50_us, run->p99_us,
-         run->cores, ae__count(run->operations), run->seconds);
+  if (decimals(run) > 0)
+    printf(": %.*f", decimals(run), rate_of(run));
+  else
+    printf(": %s", ae__count((uint64_t)rate_of(run)));
+  printf(" %s/s, p50 %.1f µs, p99 %.1f µs, %.2f cores (%s in %.1f s)\n",
+         run->unit, run->p50_us, run->p99_us, run->cores,
+         ae__count(run->operations), run->seconds);
   if (run->listened && run->subscribers > 0)
     printf("  %s events delivered, %s dropped\n", ae__count(run->delivered),
            ae__count(run->dropped));
+  if (run->reloaded)
+    printf("  %.1f ms to load, %.1f ms to judge, %.1f µs to swap\n",
+           run->load_ms, run->judge_ms, run->swap_us);
+  if (run->paused)
+    printf("  longest pause between two outcomes %.1f ms, %.1f ms of it CPU\n",
+           run->pause_ms, run->pause_cpu_ms);
   if (run->actor_bytes > 0 && !b->said_bytes)
     printf("  an idle live account takes %s bytes, store and script together\n",
            ae__count(run->actor_bytes));
@@ -111,13 +132,17 @@ static const struct bench {
                    void *data, ae_error *err);
   bool in_flight, actors;
   const char *store; /* unless it is given; NULL: it has none */
+  /* unless --in-flight and --actors are given */
+  uint64_t commands, accounts;
 } benches[] = {
-    {"commands", ae_bench_commands, true, true, "sqlite"},
-    {"replay", ae_bench_replay, false, true, "sqlite"},
-    {"limit", ae_bench_limit, false, true, NULL},
-    {"bus", ae_bench_bus, true, true, "memory"},
-    {"http", ae__bench_http, true, true, "sqlite"},
-    {"jetstream", ae_bench_jetstream, true, true, "nats://127.0.0.1:4222"},
+    {"commands", ae_bench_commands, true, true, "sqlite", 1024, 10000},
+    {"replay", ae_bench_replay, false, true, "sqlite", 1024, 10000},
+    {"limit", ae_bench_limit, false, true, NULL, 1024, 10000},
+    {"reload", ae_bench_reload, true, true, "memory", 64, 100000},
+    {"bus", ae_bench_bus, true, true, "memory", 1024, 10000},
+    {"http", ae__bench_http, true, true, "sqlite", 1024, 10000},
+    {"jetstream", ae_bench_jetstream, true, true, "nats://127.0.0.1:4222", 1024,
+     10000},
 };
 #define BENCHES (sizeof benches / sizeof *benches)
 
@@ -161,9 +186,11 @@ static ae_status read_options(const ae__args *args, const struct bench *of,
   if (status == AE_OK && !of->actors) status = refuse(args, "actors", err);
   if (status == AE_OK && !of->store) status = refuse(args, "store", err);
   if (status == AE_OK)
-    status = ae__args_uint(args, "in-flight", 1, 65536, 1024, &in_flight, err);
+    status = ae__args_uint(args, "in-flight", 1, 65536, of->commands,
+                           &in_flight, err);
   if (status == AE_OK)
-    status = ae__args_uint(args, "actors", 1, 1000000, 10000, &actors, err);
+    status =
+        ae__args_uint(args, "actors", 1, 1000000, of->accounts, &actors, err);
   if (status == AE_OK) status = read_seconds(args, &options->seconds, err);
   options->store = ae__args_get(args, "store");
   if (!options->store) options->store = of->store;

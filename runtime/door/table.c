@@ -511,13 +511,14 @@ const ae__subcommand ae__subcommands[] = {
     {.name = "bench",
      .group = CARE,
      .summary =
-         "measure this machine: commands, replay, limit, bus, http, jetstream",
-     .usage = "commands|replay|limit|bus|http|jetstream",
+         "measure this machine: commands, replay, limit, reload, bus, http …",
+     .usage = "commands|replay|limit|reload|bus|http|jetstream",
      .flags = {{"store", 0, "URL",
                 "memory, sqlite, sqlite:FILE; jetstream: nats://HOST:PORT"},
                {"in-flight", 0, "N",
-                "at a time, 1 to 65536 (default: 1024); not replay, limit"},
-               {"actors", 0, "N", "spread over so many (default: 10000)"},
+                "at a time, 1 to 65536 (1024; reload: 64); not replay, limit"},
+               {"actors", 0, "N",
+                "spread over so many (10000; reload: 100000)"},
                {"seconds", 0, "S", "length of each run (default: 3)"},
                FLAG_JSON("one line a run, as JSON")},
      .details =
@@ -527,6 +528,9 @@ const ae__subcommand ae__subcommands[] = {
          "commit; then the limit\n"
          "replay    stored events read from SQLite, decoded and evolved\n"
          "limit     decide and evolve with msgpack, without a store\n"
+         "reload    the modules loaded anew while commands come: time to load, "
+         "judge, swap,\n"
+         "          and the longest pause of the commands\n"
          "bus       deliveries to 10 subscribers and to one; then commands "
          "while nobody\n"
          "          listens, one that reads, one that never does, and both\n"
@@ -537,7 +541,8 @@ const ae__subcommand ae__subcommands[] = {
          "library\n"
          "          reaches alone; in a namespace of its own, deleted after "
          "it\n"
-         "The store is sqlite where none is given; bus: memory; jetstream: "
+         "The store is sqlite where none is given; bus, reload: memory; "
+         "jetstream: "
          "port "
          "4222 here.",
      .example = "aether bench commands --store memory --seconds 1",

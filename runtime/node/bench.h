@@ -30,6 +30,12 @@ typedef struct ae_bench_run {
   bool listened;         /* the next three are there */
   uint64_t subscribers;
   uint64_t delivered, dropped; /* events */
+  bool reloaded;               /* the next are there; operations are reloads */
+  double load_ms, judge_ms;    /* means: modules loaded; history asked */
+  double swap_us;              /* the longest */
+  bool paused;                 /* the next two are there: the longest time */
+  double pause_ms;             /* between two outcomes, */
+  double pause_cpu_ms;         /* and CPU time of the loop in such */
   double ratio;                /* to another run; 0: none */
   const char *ratio_is;        /* what ratio says, in words */
 } ae_bench_run;
@@ -46,6 +52,11 @@ ae_status ae_bench_limit(const ae_bench_options *options,
 
 ae_status ae_bench_bus(const ae_bench_options *options, ae_bench_report report,
                        void *data, ae_error *err);
+
+/* Commands to `actors` live ones, alone and while the modules are loaded anew
+ * again and again, each time that all actors were rebuilt. */
+ae_status ae_bench_reload(const ae_bench_options *options,
+                          ae_bench_report report, void *data, ae_error *err);
 
 /* `store` is "nats://…": each against what nats.c alone reaches there. */
 ae_status ae_bench_jetstream(const ae_bench_options *options,

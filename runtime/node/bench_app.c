@@ -89,18 +89,35 @@ static const char *parent(void) {
   return is_tmpfs("/tmp") ? "/var/tmp" : "/tmp";
 }
 
-static ae_status write_app(const char *folder, const char *ns, ae_error *err) {
+static ae_status save(const char *folder, const char *ns, uint64_t revision,
+                      ae_error *err) {
   ae_buf path = {0};
-  ae_buf_printf(&path, "%s/%s", folder, ns);
-  bool good = mkdir(ae_buf_cstr(&path), 0700) == 0;
-  ae_buf_printf(&path, "/account.lua");
-  FILE *file = good ? fopen(ae_buf_cstr(&path), "w") : NULL;
-  good = file && fputs(account, file) >= 0;
+  ae_buf_printf(&path, "%s/%s/account.lua", folder, ns);
+  FILE *file = fopen(ae_buf_cstr(&path), "w");
+  bool good = file && fputs(account, file) >= 0 &&
+              fprintf(file, "-- %llu\n", (unsigned long long)revision) > 0;
   if (file && fclose(file) != 0) good = false;
   ae_status status = AE_OK;
   if (!good)
     status = ae_error_set(err, AE_NOT_FOUND, "%s cannot be written: %s",
                           ae_buf_cstr(&path), strerror(errno));
+  ae_buf_clear(&path);
+  return status;
+}
+
+ae_status ae__bench_app_save(ae__bench_app *app, uint64_t revision,
+                             ae_error *err) {
+  return save(app->folder, app->ns, revision, err);
+}
+
+static ae_status write_app(const char *folder, const char *ns, ae_error *err) {
+  ae_buf path = {0};
+  ae_buf_printf(&path, "%s/%s", folder, ns);
+  ae_status status = AE_OK;
+  if (mkdir(ae_buf_cstr(&path), 0700) != 0)
+    status = ae_error_set(err, AE_NOT_FOUND, "%s cannot be made: %s",
+                          ae_buf_cstr(&path), strerror(errno));
+  if (status == AE_OK) status = save(folder, ns, 0, err);
   ae_buf_clear(&path);
   return status;
 }

@@ -23,6 +23,9 @@ ae_status ae__bench_store_check(const ae_bench_options *options, ae_error *err);
 ae_status ae__bench_app_open(ae__bench_app *app, const char *store,
                              ae_error *err);
 void ae__bench_app_close(ae__bench_app *app);
+/* Writes its module anew, as another revision. */
+ae_status ae__bench_app_save(ae__bench_app *app, uint64_t revision,
+                             ae_error *err);
 /* The account's module, and a deposit's name and data. */
 ae_module *ae__bench_account(ae__bench_app *app);
 extern const ae_str ae__bench_command;

@@ -1,5 +1,7 @@
 #include "node/bench_load.h"
 
+#include <time.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -43,6 +45,26 @@ static void submit(ae__load *l, slot *to, uint64_t now) {
   ae_actors_submit(ae_node_actors(l->app->node), &to->command);
 }
 
+/* CPU time is asked for seldom, as that is a system call: a pause counts from
+ * up to SAMPLE before it. */
+#define SAMPLE 200000 /* ns */
+
+static void look_for_pause(ae__load *l, uint64_t now) {
+  uint64_t pause = l->last ? now - l->last : 0;
+  if (l->last && now - l->sampled < SAMPLE) {
+    l->last = now;
+    return;
+  }
+  struct timespec time = {0};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  uint64_t cpu = (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+  if (l->sampled && pause > SAMPLE && cpu - l->sampled_cpu > l->pause_cpu)
+    l->pause_cpu = cpu - l->sampled_cpu;
+  if (pause > l->pause) l->pause = pause;
+  l->sampled = l->last = now;
+  l->sampled_cpu = cpu;
+}
+
 static void on_outcome(ae_command *command, ae_outcome *outcome) {
   slot *of = command->context;
   ae__load *l = of->of;
@@ -50,6 +72,8 @@ static void on_outcome(ae_command *command, ae_outcome *outcome) {
   l->in_flight--;
   l->answered++;
   ae__histogram_add(l->histogram, now - of->started);
+  if (l->watched) look_for_pause(l, ae_clock_mono());
+  if (l->answered == l->call_at) l->called(l);
   if (outcome->status != AE_OK && l->status == AE_OK) {
     l->status = outcome->status;
     ae_error_set(&l->err, outcome->status, "a command of the benchmark: %s",

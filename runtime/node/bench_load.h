@@ -13,10 +13,17 @@ typedef struct ae__load {
   uint64_t until;  /* ns, monotonic; 0: until `most` */
   uint64_t most;   /* commands to send */
   ae__histogram *histogram;
+  uint64_t call_at;                      /* once so many are answered, */
+  void (*called)(struct ae__load *load); /* this is called */
+  bool watched;                          /* pauses are looked for */
   /* set while it runs */
   uint64_t answered;
   uint64_t sent;
   uint64_t next;
+  uint64_t pause;                /* ns: the longest between two outcomes */
+  uint64_t pause_cpu;            /* ns of this thread's CPU time: the same */
+  uint64_t last;                 /* when the last outcome came */
+  uint64_t sampled, sampled_cpu; /* a while ago: both clocks */
   uint32_t in_flight;
   struct ae__load_slot *slots;
   ae_error err; /* the first that was not accepted */

@@ -28,6 +28,7 @@
 #include "node/reload.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -75,6 +76,7 @@ struct ae__reloader {
   ae_node *node;
   ae_worker *worker;
   run *current; /* NULL: none */
+  bool nice;    /* the worker's */
   void (*closed)(void *data);
   void *data;
 };
@@ -92,8 +94,14 @@ static double ms_since(uint64_t from) {
 
 /* -- the worker -- */
 
+/* Where processors are short, the loop thread goes first: on Linux each thread
+ * has a niceness of its own. */
+#define NICE 5
+
 static void run_tasks(void *data, ae_task *task) {
-  (void)data;
+  struct ae__reloader *reloader = data;
+  if (!reloader->nice) setpriority(PRIO_PROCESS, 0, NICE);
+  reloader->nice = true;
   while (task) {
     ae_task *rest = task->next;
     task->run(task);
@@ -418,7 +426,7 @@ static ae_status reloader_of(ae_node *node, ae_error *err) {
   struct ae__reloader *reloader = ae_zalloc(sizeof *reloader);
   reloader->node = node;
   ae_status status =
-      ae_worker_start(&reloader->worker, "reload", 0, run_tasks, NULL, err);
+      ae_worker_start(&reloader->worker, "reload", 0, run_tasks, reloader, err);
   if (status == AE_OK)
     node->reloader = reloader;
   else
