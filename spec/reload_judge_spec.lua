@@ -272,6 +272,58 @@ account.evolve = {]] },
     node:stop()
   end)
 
+  it("is what check says of the whole store, beside the node", function()
+    write(changed({ "every = 4", "every = 1000" }))
+    start(nil, {})
+    for i = 1, 15 do
+      deposit("a" .. i, i)
+      deposit("a" .. i, i)
+    end
+    local function check(...)
+      local result = aether("check", ...)
+      return result, json.decode(result.out:match("([^\n]*)\n$") or "")
+    end
+    local result, summary = check("--json")
+    assert.equal(0, result.status, result.err)
+    assert.is_false(summary.compared)
+    assert.equal(30, summary.events)
+    -- Another state under the same snapshot.version: the first are shown.
+    local twice = { "state.balance + deposited.amount", "state.balance + 2 * deposited.amount" }
+    write(changed({ "every = 4", "every = 1000" }, twice, { "close = function", "finish = function" }))
+    result = check()
+    assert.equal(1, result.status)
+    assert.matches("comparing with the code that runs at http://", result.err)
+    assert.matches("\nbank/account/a%d+ at version 2 would have another state: where the new one is "
+      .. "right, raise snapshot.version in [^\n]*/bank/account.lua\n    balance: %d+ → %d+\n", result.out)
+    assert.matches("^note: bank/account has no command close any more\n", result.out)
+    assert.matches("\n5 more actors of bank/account: contract_error %(%-%-json shows all%)\n15 mistakes\n$",
+      result.out)
+    assert.equal(10, select(2, result.out:gsub(" → ", "")))
+    result, summary = check("--json")
+    assert.same({ true, 15, 15 }, { summary.compared, summary.differing, summary.mistakes })
+    assert.equal(17, select(2, result.out:gsub("\n", "")))
+    -- Under another one it may.
+    write(changed({ "every = 4", "every = 1000" }, twice, { "version = 1", "version = 2" }))
+    result = check()
+    assert.equal(0, result.status, result.out)
+    assert.matches("\nnote: 5 more actors of bank/account: contract_error", result.out)
+    assert.matches("; 15 of their states differ from what runs\n$", result.out)
+    -- The old code is stopped by the actor that the new one can take.
+    write(changed({ "every = 4", "every = 1000" }, { DEPOSITED,
+      "Deposited = function(state, d) if d.amount == 7 then while true do end end state.balance = 0 end," }))
+    assert.matches("bank/account/a7: .*evolve.Deposited was stopped", check().out)
+    -- Nothing of it has reached the node, which goes on.
+    assert.equal(14, state("a7").balance)
+    assert.equal(1, #revisions())
+    -- A node that does not tell: the history is checked all the same.
+    result = program.run_aether({ "-C", folder, "check" }, { env = { AETHER_URL = "http://127.0.0.1:1" } })
+    assert.matches("not compared with the code that runs: ", result.err)
+    assert.equal(1, result.status)
+    result = aether("check", "--url", "http://127.0.0.1:1")
+    assert.equal(3, result.status)
+    node:stop()
+  end)
+
   it("lists what ran, and goes back and forth", function()
     start()
     local first = deposit("a").events[1].metadata.module_revision

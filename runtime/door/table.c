@@ -76,14 +76,18 @@ const ae__subcommand ae__subcommands[] = {
      .group = APP,
      .summary = "load every module, then replay history through them",
      .usage = "",
-     .flags = {FLAG_APP, FLAG_STORE,
+     .flags = {FLAG_APP, FLAG_STORE, FLAG_URL,
                FLAG_JSON("one line a mistake, then a summary, as JSON")},
      .details =
          "Each mistake is reported with file and line. Where the app has a "
          "store, all\n"
          "events in it are replayed, and states are compared with the "
          "snapshots taken.\n"
-         "Exit status 1 where something is wrong.",
+         "Where a node of the app runs, also with those that its code makes; "
+         "the node\n"
+         "goes on undisturbed. What differs is shown, and is a mistake while\n"
+         "snapshot.version stays the same. Exit status 1 where something is "
+         "wrong.",
      .example = "aether check",
      .run = ae__check_run},
     {.name = "repl",

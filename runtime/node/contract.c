@@ -46,19 +46,37 @@ static bool has_command(const ae_module *module, const char *name) {
   return false;
 }
 
-static void compare_commands(ae__contract *it, const ae_module *old,
-                             const ae_module *fresh) {
+static void compare_commands(ae_str ns, const ae_module *old,
+                             const ae_module *fresh,
+                             void (*gone)(void *data, const ae_error *err),
+                             void *data) {
   const char *command;
   for (size_t i = 0; (command = ae_module_command_at(old, i)); i++) {
     if (has_command(fresh, command)) continue;
     ae_error err = {0};
     ae_error_set(&err, AE_UNKNOWN_COMMAND,
-                 "%.*s/%.*s has no command %s any more", AE_FMT(it->room->name),
+                 "%.*s/%.*s has no command %s any more", AE_FMT(ns),
                  AE_FMT(ae_module_name(old)), command);
     ae_error_str(&err, "module", ae_module_name(old));
-    it->note(it, &err);
+    gone(data, &err);
     ae_error_clear(&err);
   }
+}
+
+void ae__contract_commands(ae_str ns, ae_script *old, ae_script *fresh,
+                           void (*gone)(void *data, const ae_error *err),
+                           void *data) {
+  const ae_module *one;
+  ae_module *other;
+  for (size_t i = 0; (one = ae_script_module_at(old, i)); i++)
+    if (ae_module_kind_of(one) == AE_MODULE_AGGREGATE &&
+        ae_script_aggregate(fresh, ae_module_name(one), &other, NULL) == AE_OK)
+      compare_commands(ns, one, other, gone, data);
+}
+
+static void on_gone(void *data, const ae_error *err) {
+  ae__contract *it = data;
+  it->note(it, err);
 }
 
 static void compare(ae__contract *it) {
@@ -71,9 +89,10 @@ static void compare(ae__contract *it) {
       add(it, ae_module_name(old), (ae_str){0}, 0);
     } else {
       compare_types(it, old, fresh);
-      compare_commands(it, old, fresh);
     }
   }
+  ae__contract_commands(it->room->name, it->room->script, it->fresh, on_gone,
+                        it);
 }
 
 /* -- what of it is stored -- */

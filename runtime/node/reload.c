@@ -248,13 +248,24 @@ static void on_compared(ae__contract *contract, ae_status status,
 /* -- JUDGING -- */
 
 /* While snapshots say that the state is the same, it has to be. */
-static bool claims_the_same(const run *r, const ae_judged *judged) {
-  ae_module *old;
-  int64_t shape = ae_module_snapshot_shape(judged->module);
-  return shape > 0 &&
-         ae_script_aggregate(r->steps[r->at].room->script, judged->ref.type,
-                             &old, NULL) == AE_OK &&
-         ae_module_snapshot_shape(old) == shape;
+bool ae__difference(const ae_ref *ref, uint64_t version, const ae_module *old,
+                    const ae_module *fresh, ae_error *err) {
+  ae_buf actor = {0};
+  int64_t shape = ae_module_snapshot_shape(fresh);
+  bool wrong = shape > 0 && old && ae_module_snapshot_shape(old) == shape;
+  ae_ref_format(ref, &actor);
+  ae_error_set(err, AE_CONTRACT_ERROR,
+               "%s at version %llu would have another state",
+               ae_buf_cstr(&actor), (unsigned long long)version);
+  if (wrong)
+    ae_error_add(err,
+                 ": where the new one is right, raise snapshot.version in %s",
+                 ae_module_file(fresh));
+  ae_error_str(err, "module", ae_module_name(fresh));
+  ae_error_str(err, "actor", ae_buf_view(&actor));
+  ae_error_uint(err, "version", version);
+  ae_buf_clear(&actor);
+  return wrong;
 }
 
 static void on_judged_one(ae_judge *judge, const ae_judged *judged) {
@@ -268,21 +279,16 @@ static void on_judged_one(ae_judge *judge, const ae_judged *judged) {
                                .actor = ae_buf_view(&actor),
                                .version = judged->version};
   if (!judged->err) {
+    ae_module *old;
+    if (ae_script_aggregate(at_hand(r)->room->script, judged->ref.type, &old,
+                            NULL) != AE_OK)
+      old = NULL;
     finding.kind = AE_RELOAD_DIFFERENCE;
-    finding.refuses = claims_the_same(r, judged);
+    finding.refuses = ae__difference(&judged->ref, judged->version, old,
+                                     judged->module, &err);
     finding.err = &err;
     finding.before = judged->before;
     finding.after = judged->after;
-    ae_error_set(&err, AE_CONTRACT_ERROR,
-                 "%s at version %llu would have another state",
-                 ae_buf_cstr(&actor), (unsigned long long)judged->version);
-    if (finding.refuses)
-      ae_error_add(&err,
-                   ": where the new one is right, raise snapshot.version in %s",
-                   ae_module_file(judged->module));
-    ae_error_str(&err, "module", ae_module_name(judged->module));
-    ae_error_str(&err, "actor", ae_buf_view(&actor));
-    ae_error_uint(&err, "version", judged->version);
   }
   tell(r, &finding);
   ae_error_clear(&err);

@@ -73,6 +73,7 @@ typedef struct ae_revision {
   int64_t loaded; /* µs since 1970, when it took over last */
   bool current;
   uint32_t modules;
+  const ae_script_source *sources; /* of so many modules; the node's */
 } ae_revision;
 /* Oldest first. AE_UNKNOWN_NAMESPACE. */
 ae_status ae_node_revisions(ae_node *node, ae_str ns,

@@ -38,4 +38,13 @@ struct ae__contract {
  * before the return. */
 void ae__contract_check(ae__contract *contract);
 
+/* The commands that aggregates of both have lost. */
+void ae__contract_commands(ae_str ns, ae_script *old, ae_script *fresh,
+                           void (*gone)(void *data, const ae_error *err),
+                           void *data);
+/* Says that the actor's state would be another one. True: that is a mistake, as
+ * snapshots claim that it is the same. `old` may be NULL. */
+bool ae__difference(const ae_ref *ref, uint64_t version, const ae_module *old,
+                    const ae_module *fresh, ae_error *err);
+
 #endif

@@ -127,7 +127,8 @@ ae_status ae_node_revisions(ae_node *node, ae_str ns,
     ae_revision shown = {.revision = ae_str_of(one->name),
                          .loaded = one->loaded,
                          .current = one->current,
-                         .modules = (uint32_t)one->count};
+                         .modules = (uint32_t)one->count,
+                         .sources = one->sources};
     each(data, &shown);
   }
   return AE_OK;

@@ -143,12 +143,30 @@ typedef struct listed {
   ae_str ns;
   ae_buf maps;
   uint32_t count;
+  bool sources; /* of the current one */
 } listed;
+
+/* Its modules by name, where JSON can say them. */
+static void add_sources(const ae_revision *one, ae_buf *out) {
+  ae_pack_cstr(out, "sources");
+  ae_pack_map(out, one->modules);
+  for (uint32_t i = 0; i < one->modules; i++) {
+    ae_pack_text(out, one->sources[i].name);
+    ae_pack_text(out, one->sources[i].text);
+  }
+}
+
+static bool is_text(const ae_revision *one) {
+  for (uint32_t i = 0; i < one->modules; i++)
+    if (!ae_str_utf8(one->sources[i].text)) return false;
+  return true;
+}
 
 static void add_revision(void *data, const ae_revision *one) {
   listed *l = data;
+  bool sources = l->sources && one->current && is_text(one);
   l->count++;
-  ae_pack_map(&l->maps, 5);
+  ae_pack_map(&l->maps, 5 + sources);
   ae_pack_cstr(&l->maps, "namespace");
   ae_pack_text(&l->maps, l->ns);
   ae_pack_cstr(&l->maps, "revision");
@@ -159,15 +177,18 @@ static void add_revision(void *data, const ae_revision *one) {
   ae_pack_bool(&l->maps, one->current);
   ae_pack_cstr(&l->maps, "modules");
   ae_pack_uint(&l->maps, one->modules);
+  if (sources) add_sources(one, &l->maps);
 }
 
 static void start_revisions(ae__exchange *x) {
-  static const char *const known[] = {"namespace", NULL};
+  static const char *const known[] = {"namespace", "sources", NULL};
   const ae_config *config = ae_node_config(x->node);
   ae_str ns = ae__exchange_query(x, "namespace");
   listed l = {0};
   ae_error err = {0};
   ae_status status = ae__want_check(x, known, &err);
+  if (status == AE_OK)
+    status = ae__want_bool(x, "sources", false, &l.sources, &err);
   if (status == AE_OK && ns.ptr)
     status = ae__auth_allows(x->node, x->grant, AE_RIGHT_ADMIN, ns, &err);
   for (size_t i = 0; i < config->namespace_count && status == AE_OK; i++) {

@@ -199,6 +199,62 @@ static void a_snapshot_is_held_against_the_events(void **state) {
   ae_buf_clear(&s.text);
 }
 
+/* Code that runs elsewhere, which takes twice as much. */
+static const char rival[] =
+    "local event = require('aether.event')\n"
+    "return { initial = { sum = 0 }, snapshot = { version = %d, every = 100 "
+    "},\n"
+    "  decide = { add = function() return {} end,\n"
+    "    gone = function() return {} end },\n"
+    "  evolve = { Added = function(state, added)\n"
+    "    if added.n == 13 then error('unlucky') end\n"
+    "    state.sum = state.sum + 2 * added.n\n"
+    "  end } }\n";
+
+static void on_note(ae_check *check, const ae_error *err, ae_str before,
+                    ae_str after) {
+  seen *s = check->data;
+  ae_buf_printf(&s->text, "note: ");
+  on_mistake(check, err, before, after);
+}
+
+static void states_are_held_against_a_rivals(void **state) {
+  world *w = *state;
+  add(w, "a", 5);
+  add(w, "b", 13); /* it makes no state of this one */
+  add(w, "c", 0);
+  for (int shape = 1; shape <= 2; shape++) {
+    seen s = {0};
+    ae_buf text = {0};
+    ae_buf_printf(&text, rival, shape);
+    const ae_script_source source = {AE_STR("counter"), ae_buf_view(&text)};
+    const ae_check_rival one = {AE_STR("cell"), &source, 1};
+    ae_check check = {.mistake = on_mistake,
+                      .note = on_note,
+                      .done = on_check_done,
+                      .data = &s,
+                      .rivals = &one,
+                      .rival_count = 1};
+    assert_int_equal(ae_check_start(w->node, &check, NULL), AE_OK);
+    ae_loop_run(&w->loop);
+    assert_int_equal(s.status, AE_OK);
+    assert_int_equal(check.counts.differing, 1);
+    assert_int_equal(check.counts.mistakes, shape == 1);
+    assert_non_null(strstr(ae_buf_cstr(&s.text),
+                           "note: cell/counter has no command gone any more|"));
+    assert_non_null(strstr(ae_buf_cstr(&s.text),
+                           shape == 1
+                               ? "|cell/counter/a at version 1 would have "
+                                 "another state: where the new one is right, "
+                                 "raise snapshot.version in "
+                               : "|note: cell/counter/a at version 1 would "
+                                 "have another state|"));
+    assert_non_null(strstr(ae_buf_cstr(&s.text), "|{\"sum\":10}{\"sum\":5}"));
+    ae_buf_clear(&text);
+    ae_buf_clear(&s.text);
+  }
+}
+
 static void a_check_can_be_stopped(void **state) {
   world *w = *state;
   seen s = {.stop = true};
@@ -215,6 +271,7 @@ int main(void) {
       TEST(each_event_shows_before_and_after),
       TEST(history_begins_at_a_base),
       TEST(a_snapshot_is_held_against_the_events),
+      TEST(states_are_held_against_a_rivals),
       TEST(a_check_can_be_stopped),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
