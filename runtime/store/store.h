@@ -130,12 +130,15 @@ ae_status ae_store_put_rows(ae_store *store, ae_rows_write *rows,
 /* Retention of one namespace: deletes commits below base snapshots, oldest
  * first, until none is older than `before` (µs since 1970; 0: no age) and the
  * records take at most `bytes` (0: no limit). Never an actor's last commit,
- * never command ids. */
+ * never command ids. Snapshots below a base that history then starts after go
+ * too. In parts, between which other requests are served. */
 typedef struct ae_trim {
   ae_write write;
   ae_str ns;
   int64_t before;
   uint64_t bytes;
+  const bool *enough; /* NULL, or true at some time: it ends after the part that
+                         is under way, with AE_CANCELED */
   ae_buf *gone; /* private: where the positions of what was deleted are put,
                    uint64_t each, but of those with ids. NULL: nowhere */
   /* set before the callback */

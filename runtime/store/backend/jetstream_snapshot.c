@@ -443,6 +443,7 @@ ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err) {
   copy->inner = (ae_trim){.ns = ae__js_name(copy->space),
                           .before = trim->before,
                           .bytes = trim->bytes,
+                          .enough = trim->enough,
                           .gone = &copy->gone,
                           .write = {.cb = on_trimmed}};
   js->ops++;

@@ -1,4 +1,4 @@
-/* The log in memory: append, trim, open and close. */
+/* The log in memory: append, open and close. */
 #include "store/backend/memory.h"
 
 #include <inttypes.h>
@@ -255,64 +255,6 @@ static ae_status append(ae_store *store, ae_append *append, ae_error *err) {
   return AE_OK;
 }
 
-/* -- retention -- */
-
-static uint64_t base_of(const ae__memory_actor *actor) {
-  const ae__memory_snapshot *snapshot = actor->snapshots;
-  while (snapshot && !snapshot->base) snapshot = snapshot->next;
-  return snapshot ? snapshot->version : 0;
-}
-
-static void trim_entry(ae__memory *memory, ae__entry *entry, uint64_t base) {
-  ae__memory_actor *actor = entry->actor;
-  ae_stats *stats = &actor->space->stats;
-  stats->commits--;
-  stats->events -= entry->events;
-  stats->bytes -= entry->len;
-  actor->base = base;
-  ae__memory_record_drop(memory, entry);
-}
-
-static void trim_now(ae__memory *memory, ae_trim *trim) {
-  ae__space *space = ae__memory_space_get(memory, trim->ns);
-  trim->trimmed = trim->left = 0;
-  if (!space) return;
-  for (uint64_t position = 1; position <= memory->position; position++) {
-    ae__entry *entry = ae__memory_entry(memory, position);
-    if (!entry->bytes || entry->actor->space != space) continue;
-    ae__memory_actor *actor = entry->actor;
-    uint64_t base = base_of(actor);
-    if (entry->first_version - 1 + entry->events > base) continue;
-    if (actor->last == position) continue;
-    bool heavy = trim->bytes > 0 && space->stats.bytes > trim->bytes;
-    if (!heavy && trim->before == 0) break;
-    ae_commit commit;
-    if (ae_commit_decode((ae_str){entry->bytes, entry->len}, &commit, NULL) !=
-        AE_OK)
-      continue; /* damaged: an operator decides */
-    if (!heavy && commit.time >= trim->before) break;
-    trim_entry(memory, entry, base);
-    trim->trimmed++;
-  }
-  trim->left = space->stats.bytes;
-}
-
-static void trim_run(ae_task *task) {
-  ae_trim *trim = AE_CONTAINER(task, ae_trim, write.task);
-  trim_now(trim->write.impl, trim);
-  trim->write.impl = NULL;
-  trim->write.cb(&trim->write, AE_OK, NULL);
-}
-
-/* Later, because a page that is being looked at points into the records. */
-static ae_status trim(ae_store *store, ae_trim *trim, ae_error *err) {
-  (void)err;
-  trim->write.impl = store;
-  trim->write.task.run = trim_run;
-  ae_loop_defer(store->loop, &trim->write.task);
-  return AE_OK;
-}
-
 /* -- open and close -- */
 
 static ae_status memory_open(ae_loop *loop, const ae_store_options *options,
@@ -398,7 +340,7 @@ const ae_backend ae__memory_backend = {
     .stats = ae__memory_stats,
     .save_snapshot = ae__memory_save_snapshot,
     .put_rows = ae__memory_put_rows,
-    .trim = trim,
+    .trim = ae__memory_trim,
     .probe = ae__memory_probe,
     .copy = ae__memory_copy,
     .inspect = ae__memory_inspect,

@@ -120,6 +120,8 @@ void ae__memory_rows_clear(ae__memory *memory, ae_str ns);
 char *ae__memory_record_put(ae__memory *memory, ae_str record);
 void ae__memory_record_drop(ae__memory *memory, ae__entry *entry);
 void ae__memory_snapshots_clear(ae__memory_actor *actor);
+/* Those of lower versions. */
+void ae__memory_snapshots_forget(ae__memory_actor *actor, uint64_t below);
 
 ae_status ae__memory_read(ae_store *store, ae_read *read, ae_error *err);
 void ae__memory_read_more(ae_read *read);
@@ -138,6 +140,7 @@ ae_status ae__memory_probe(ae_store *store, ae_write *write, ae_error *err);
 ae_status ae__memory_put_rows(ae_store *store, ae_rows_write *rows,
                               ae_error *err);
 ae_status ae__memory_stats(ae_store *store, ae_stats_read *read, ae_error *err);
+ae_status ae__memory_trim(ae_store *store, ae_trim *trim, ae_error *err);
 ae_status ae__memory_copy(ae_store *store, ae_copy *copy, ae_error *err);
 ae_status ae__memory_inspect(ae_store *store, ae_inspect *inspect,
                              ae_error *err);

@@ -93,6 +93,17 @@ void ae__memory_snapshot_put(ae__memory_actor *actor,
   snapshots_prune(actor);
 }
 
+void ae__memory_snapshots_forget(ae__memory_actor *actor, uint64_t below) {
+  ae__memory_snapshot **at = &actor->snapshots;
+  while (*at && (*at)->version >= below) at = &(*at)->next;
+  while (*at) {
+    ae__memory_snapshot *old = *at;
+    *at = old->next;
+    ae_free(old);
+    actor->space->stats.snapshots--;
+  }
+}
+
 ae_status ae__memory_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
                                    ae_error *err) {
   (void)err;

@@ -139,14 +139,17 @@ static void on_trim(ae_task *task) {
   ae__trimming *trimming =
       AE_CONTAINER(ae__answered(task), ae__trimming, request);
   ae__request *request = &trimming->request;
-  if (trimming->more && !request->store->store.closing) {
+  ae_write *write = request->of;
+  const ae_trim *trim = AE_CONTAINER(write, ae_trim, write);
+  bool enough =
+      (trim->enough && *trim->enough) || request->store->store.closing;
+  if (trimming->more && !enough) {
     ae__push(request->store, request);
     return;
   }
   if (trimming->more)
-    request->status = ae_error_set(&request->error, AE_CANCELED,
-                                   "the store was closed meanwhile");
-  ae_write *write = request->of;
+    request->status =
+        ae_error_set(&request->error, AE_CANCELED, "it was ended before");
   write->impl = NULL;
   write->cb(write, request->status, said(request));
   ae_error_clear(&request->error);

@@ -164,6 +164,7 @@ typedef enum ae__statement {
   AE__SQL_SNAPSHOT_COUNT,
   AE__SQL_SNAPSHOT_PRUNE,
   AE__SQL_SNAPSHOT_BASE,
+  AE__SQL_SNAPSHOTS_BELOW,
   AE__SQL_BASES,
   AE__SQL_BASE_GET,
   AE__SQL_PROJECTION_GET,
@@ -499,6 +500,8 @@ void ae__read_lookup(ae__db *db, ae__request *request);
 int ae__rows_snapshot_save(ae__db *db, ae__request *request);
 /* The namespace has one snapshot more. In a transaction. */
 int ae__rows_snapshot_counted(ae__db *db, const ae__sql_space *space);
+/* Those of lower versions go, in the caller's transaction. */
+int ae__rows_snapshots_forget(ae__db *db, const ae__head *head, uint64_t below);
 int ae__rows_put(ae__db *db, ae__request *request);
 void ae__rows_snapshot_load(ae__db *db, ae__request *request);
 void ae__rows_read(ae__db *db, ae__request *request);

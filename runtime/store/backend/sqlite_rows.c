@@ -36,6 +36,17 @@ int ae__rows_snapshot_counted(ae__db *db, const ae__sql_space *space) {
   return counted(db, space, 0, 1);
 }
 
+int ae__rows_snapshots_forget(ae__db *db, const ae__head *head,
+                              uint64_t below) {
+  sqlite3_stmt *delete = ae__sql(db, AE__SQL_SNAPSHOTS_BELOW);
+  sqlite3_bind_int64(delete, 1, head->id);
+  sqlite3_bind_int64(delete, 2, (int64_t)below);
+  int code = ae__sql_done(delete);
+  uint64_t gone = (uint64_t)sqlite3_changes(db->sqlite);
+  return code == SQLITE_OK && gone > 0 ? counted(db, head->space, gone, 0)
+                                       : code;
+}
+
 int ae__rows_snapshot_save(ae__db *db, ae__request *request) {
   ae_snapshot_write *given = request->of;
   ae__head *head;

@@ -85,6 +85,8 @@ static const char *const texts[AE__SQL_STATEMENTS] = {
         " ORDER BY version DESC LIMIT 1 OFFSET ?2)",
     [AE__SQL_SNAPSHOT_BASE] =
         "SELECT max(version) FROM snapshots WHERE actor=?1 AND base",
+    [AE__SQL_SNAPSHOTS_BELOW] =
+        "DELETE FROM snapshots WHERE actor=?1 AND version<?2",
     [AE__SQL_BASES] =
         "SELECT actor, version, shape, state FROM snapshots WHERE actor>=?1"
         " AND base ORDER BY actor, version",

@@ -94,6 +94,14 @@ static int bind_run(ae__db *db, ae__statement statement, uint64_t a, uint64_t b,
   return ae__sql_done(run);
 }
 
+static int set_base(ae__db *db, const struct victim *victim) {
+  int code = bind_run(db, AE__SQL_HEAD_BASE, (uint64_t)victim->head->id,
+                      victim->base, 0, 0);
+  return code == SQLITE_OK
+             ? ae__rows_snapshots_forget(db, victim->head, victim->base)
+             : code;
+}
+
 static int delete_all(ae__db *db, ae__sql_space *space,
                       const struct slice *slice) {
   uint64_t events = 0;
@@ -106,8 +114,8 @@ static int delete_all(ae__db *db, ae__sql_space *space,
     code = ae__sql_fault("sqlite.trim");
     if (code == SQLITE_OK)
       code = bind_run(db, AE__SQL_LOG_DELETE, victim->position, 0, 0, 0);
-    if (code == SQLITE_OK)
-      code = bind_run(db, AE__SQL_HEAD_BASE, actor, victim->base, 0, 0);
+    if (code == SQLITE_OK && victim->head->base < victim->base)
+      code = set_base(db, victim);
     if (code == SQLITE_OK)
       code = bind_run(db, AE__SQL_MARK_DELETE, actor, victim->position, 0, 0);
   }

@@ -281,6 +281,46 @@ static void trim_by_age_keeps_the_last_commit(void **state) {
   kept_clear(&list);
 }
 
+/* A snapshot that nothing can be built on any more is no use. */
+static void trim_takes_snapshots_along(void **state) {
+  struct world *world = *state;
+  uint64_t trimmed;
+  append_many(world, "bank/account/a", 0, 40);
+  append_many(world, "bank/account/b", 0, 10);
+  snapshot_save(world, "bank/account/b", 5, 1, "other", false);
+  snapshot_save(world, "bank/account/a", 10, 1, "cache", false);
+  snapshot_save(world, "bank/account/a", 20, 1, "old base", true);
+  snapshot_save(world, "bank/account/a", 30, 1, "base", true);
+  snapshot_save(world, "bank/account/a", 35, 1, "newer", false);
+  assert_int_equal(stats_of(world, "bank").snapshots, 5);
+  trim_of(world, "bank", 0, 1, &trimmed, NULL);
+  assert_int_equal(trimmed, 30);
+  assert_int_equal(stats_of(world, "bank").snapshots, 3);
+  assert_int_equal(snapshot_load(world, "bank/account/a", 29, 1, NULL, NULL),
+                   0);
+  assert_int_equal(snapshot_load(world, "bank/account/a", 34, 1, NULL, NULL),
+                   30);
+  assert_int_equal(snapshot_load(world, "bank/account/a", 40, 1, NULL, NULL),
+                   35);
+  assert_int_equal(snapshot_load(world, "bank/account/b", 9, 1, NULL, NULL), 5);
+}
+
+static void trim_can_be_ended(void **state) {
+  struct world *world = *state;
+  uint64_t trimmed, left;
+  append_many(world, "bank/account/a", 0, 5000);
+  snapshot_save(world, "bank/account/a", 4999, 1, "base", true);
+  uint64_t bytes = stats_of(world, "bank").bytes;
+  trim_ended(world, "bank", 1, &trimmed, &left);
+  assert_true(trimmed < 4999);
+  assert_int_equal(stats_of(world, "bank").bytes, left);
+  assert_true(trimmed == 0 ? left == bytes : left < bytes);
+  uint64_t before = trimmed;
+  assert_int_equal(trim_of(world, "bank", 0, 1, &trimmed, &left), AE_OK);
+  assert_int_equal(trimmed, 4999 - before);
+  assert_int_equal(stats_of(world, "bank").commits, 1);
+}
+
 /* -- counts -- */
 
 static void counts_of_each_namespace(void **state) {
@@ -424,6 +464,8 @@ const struct CMUnitTest conformance_keep[] = {
     CONFORMS(many_rows),
     CONFORMS(trim_by_bytes),
     CONFORMS(trim_by_age_keeps_the_last_commit),
+    CONFORMS(trim_takes_snapshots_along),
+    CONFORMS(trim_can_be_ended),
     CONFORMS(counts_of_each_namespace),
     CONFORMS(a_probe_leaves_nothing),
     CONFORMS(a_random_walk),

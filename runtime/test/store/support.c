@@ -472,6 +472,21 @@ ae_status trim_of(struct world *world, const char *ns, int64_t before,
   return asked.status;
 }
 
+void trim_ended(struct world *world, const char *ns, uint64_t bytes,
+                uint64_t *trimmed, uint64_t *left) {
+  static const bool enough = true;
+  struct asked asked = {0};
+  ae_trim trim = {.write = {.cb = on_write, .data = &asked},
+                  .ns = ae_str_of(ns),
+                  .bytes = bytes,
+                  .enough = &enough};
+  assert_int_equal(ae_store_trim(world->store, &trim, NULL), AE_OK);
+  world_until(world, &asked.done);
+  assert_int_equal(asked.status, AE_CANCELED);
+  *trimmed = trim.trimmed;
+  *left = trim.left;
+}
+
 struct based {
   struct asked asked;
   ae_buf *out;

@@ -126,6 +126,9 @@ ae_status probe_of(struct world *world);
 
 ae_status trim_of(struct world *world, const char *ns, int64_t before,
                   uint64_t bytes, uint64_t *trimmed, uint64_t *left);
+/* Ended after its first part. */
+void trim_ended(struct world *world, const char *ns, uint64_t bytes,
+                uint64_t *trimmed, uint64_t *left);
 
 /* A line for each base: "ACTOR VERSION/SHAPE STATE", " begins" where it does,
  * and " COUNT:SUM" of the ids' hashes. */
