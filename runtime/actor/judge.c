@@ -249,7 +249,7 @@ static void on_page(ae_read *read, ae_status status, const ae_page *page,
     r->based = true;
     r->snapshot =
         (ae_snapshot_read){.ref = ref_of(r),
-                           .at_most = r->version,
+                           .at_most = read->base,
                            .shape = ae_module_snapshot_shape(r->module),
                            .cb = on_snapshot,
                            .data = r};

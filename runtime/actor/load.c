@@ -1,7 +1,8 @@
 /* A state from the newest fitting snapshot and the events after it.
  *
  *   ae__load ─► snapshot? ─► read from snapshot + 1 ─► evolve ─► done
- *      ▲           ▲                 │ history starts later: its base
+ *      ▲           ▲                 │ history starts later: its base, of
+ *      │           │                 │ whatever snapshot.version
  *      │           └─────────────────┤ (once)
  *      └─────────────────────────────┘ the script was stopped meanwhile, or
  *                                      another took its place
@@ -131,6 +132,7 @@ static void ask_snapshot(ae__loader *loader) {
       .ref = loader->ref,
       .at_most = loader->to,
       .shape = ae_module_snapshot_shape(loader->type->module),
+      .fitting = !loader->based,
       .cb = on_snapshot,
       .data = loader};
   ae_error err = {0};

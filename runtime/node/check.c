@@ -1,7 +1,7 @@
-/*  stats ─► scan ─► page ─► snapshots of the actors new in it ─► evolve ─┐
- *             ▲                                                          │
- *             └──────────────────────────────────────────────────────────┤
- *                                          the last: all states compared ◄
+/*  stats ─► scan ─► page ─► bases, snapshots of those new in it ─► evolve ─┐
+ *             ▲                                                            │
+ *             └────────────────────────────────────────────────────────────┤
+ *                                            the last: all states compared ◄
  */
 #include "node/checking.h"
 
@@ -41,44 +41,80 @@ static void take_page(run *r) {
   }
 }
 
-/* What is before a base may be gone: replay starts there. */
-static void begin_at(ae__checked *actor, const ae_snapshot_read *read) {
+static ae_status begin_side(ae__checked *actor, ae__side side, ae_str state,
+                            ae_error *err) {
+  ae__check_half *half = &actor->halves[side];
+  ae_module *module = actor->of->modules[side];
+  ae_state loaded = 0;
+  ae_buf_reset(&half->saved);
+  ae_buf_str(&half->saved, state);
+  if (!half->state) return AE_OK;
+  /* It stays among those whose state is in the script. */
+  ae_status status = ae_script_load(module, state, &loaded, err);
+  ae_script_drop(module, half->state);
+  half->state = loaded;
+  return status;
+}
+
+/* What is before a base is gone: replay starts there, or goes on from there
+ * where retention goes on meanwhile. */
+static ae_status begin_at(ae__checked *actor, const ae_snapshot_read *read,
+                          ae_error *err) {
+  if (read->version < actor->based)
+    return ae_error_set(err, AE_HISTORY_TRIMMED,
+                        "its history starts after version %llu, and its base "
+                        "snapshot is not there",
+                        (unsigned long long)actor->based);
+  if (read->version <= actor->version) return AE_OK;
   const ae_module *old = actor->of->modules[AE__OLD];
   actor->version = read->version;
-  ae_buf_str(&actor->halves[AE__NEW].saved, read->state);
-  if (!old || ae_module_snapshot_shape(old) != read->shape)
+  if (!old || ae_module_snapshot_shape(old) != read->shape) actor->alone = true;
+  if (!actor->alone && begin_side(actor, AE__OLD, read->state, NULL) != AE_OK)
     actor->alone = true;
-  else
-    ae_buf_str(&actor->halves[AE__OLD].saved, read->state);
+  return begin_side(actor, AE__NEW, read->state, err);
 }
+
+static void ask(run *r, ae__checked *actor);
 
 static void on_snapshot(ae_snapshot_read *read, ae_status status,
                         const ae_error *err) {
   ae__checked *actor = read->data;
   run *r = actor->run;
+  ae_error why = {0};
+  actor->waiting = false;
   if (status != AE_OK) {
-    ae_error copy = {0};
-    ae_error_set(&copy, status, "its snapshot cannot be read: %s",
+    ae_error_set(&why, status, "its snapshot cannot be read: %s",
                  err ? ae_error_text(err) : ae_status_text(status));
-    ae__check_fail(actor, &copy);
-    ae_error_clear(&copy);
-  } else if (read->version > 0 && read->base) {
-    begin_at(actor, read);
-  } else if (read->version > 0 && !r->of->no_snapshots) {
+  } else if (!read->fitting) {
+    status = begin_at(actor, read, &why);
+  } else if (read->version > actor->version && !r->of->no_snapshots) {
     actor->snapshot_version = read->version;
     ae_buf_str(&actor->snapshot, read->state);
   }
+  if (status != AE_OK) ae__check_fail(actor, &why);
+  ae_error_clear(&why);
+  ask(r, actor);
   if (--r->pending == 0) take_page(r);
 }
 
-static void ask_snapshot(run *r, ae__checked *actor) {
+/* First for its base, then for the snapshot that is to be compared. */
+static void ask(run *r, ae__checked *actor) {
+  if (actor->over || actor->waiting) return;
+  int64_t shape = ae_module_snapshot_shape(actor->of->modules[AE__NEW]);
+  bool base = actor->base > actor->based;
+  if (!base && (actor->asked || shape == 0)) return;
   ae_error err = {0};
-  actor->read = (ae_snapshot_read){
-      .ref = ae__check_ref(actor),
-      .at_most = UINT64_MAX,
-      .shape = ae_module_snapshot_shape(actor->of->modules[AE__NEW]),
-      .cb = on_snapshot,
-      .data = actor};
+  actor->waiting = true;
+  actor->read = (ae_snapshot_read){.ref = ae__check_ref(actor),
+                                   .at_most = base ? actor->base : UINT64_MAX,
+                                   .shape = shape,
+                                   .fitting = !base,
+                                   .cb = on_snapshot,
+                                   .data = actor};
+  if (base)
+    actor->based = actor->base;
+  else
+    actor->asked = true;
   if (ae_store_load_snapshot(ae_node_store(r->node), &actor->read, &err) ==
       AE_OK)
     r->pending++;
@@ -127,12 +163,9 @@ static void on_page(ae_scan *scan, ae_status status, const ae_page *page,
   for (uint32_t i = 0; i < r->record_count; i++) {
     ae__checked *actor = ae__check_actor(r, &r->records[i].ref);
     r->actors[i] = actor;
-    if (actor->asked || actor->over) continue;
-    actor->asked = true;
-    if (ae_module_snapshot_shape(actor->of->modules[AE__NEW]) ||
-        r->records[i].first_version > 1)
-      ask_snapshot(r, actor);
+    if (r->records[i].base > actor->base) actor->base = r->records[i].base;
   }
+  for (uint32_t i = 0; i < r->record_count; i++) ask(r, r->actors[i]);
   if (--r->pending == 0) take_page(r);
 }
 

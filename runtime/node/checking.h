@@ -45,7 +45,10 @@ struct ae__checked {
   ae__check_half halves[AE__SIDES];
   uint64_t version;
   uint64_t stored; /* version that the last commit left it at; 0: none yet */
+  uint64_t base;   /* its history starts after it, as records say */
+  uint64_t based;  /* what of it was asked for */
   bool asked;      /* its snapshot has been asked for */
+  bool waiting;    /* for one of them */
   bool over;       /* not followed any more */
   bool alone;      /* no rival, or it makes no state of it */
   bool told;       /* that its state is another one */

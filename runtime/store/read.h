@@ -105,6 +105,7 @@ struct ae_snapshot_read {
   uint64_t at_most; /* UINT64_MAX: the newest */
   int64_t shape;    /* snapshot.version of the module; others do not count,
                        but for a base */
+  bool fitting;     /* nor does a base: events are to tell what it tells */
   ae_snapshot_cb cb;
   void *data;
   /* set before the callback */
@@ -148,6 +149,9 @@ typedef struct ae_stats {
   uint64_t snapshots;
   uint64_t bytes;      /* of records */
   uint64_t position;   /* the last */
+  uint64_t trimmed;    /* of one namespace: the last position that retention
+                          removed a commit from, 0: none. Who goes on behind a
+                          lower one misses something */
   uint64_t file_bytes; /* on disk, 0 for memory */
   uint64_t unindexed;  /* the tail beyond the index's watermark */
 } ae_stats;

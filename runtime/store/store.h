@@ -137,10 +137,12 @@ typedef struct ae_trim {
   ae_str ns;
   int64_t before;
   uint64_t bytes;
+  uint64_t until;     /* the last position that may go; 0: any */
   const bool *enough; /* NULL, or true at some time: it ends after the part that
                          is under way, with AE_CANCELED */
-  ae_buf *gone; /* private: where the positions of what was deleted are put,
-                   uint64_t each, but of those with ids. NULL: nowhere */
+  uint64_t after; /* private: position to go on behind, set again at the end */
+  ae_buf *gone;   /* private: where the positions of what was deleted are put,
+                     uint64_t each, but of those with ids. NULL: nowhere */
   /* set before the callback */
   uint64_t trimmed; /* commits deleted */
   uint64_t left;    /* bytes of records that remain */

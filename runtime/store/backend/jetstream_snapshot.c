@@ -331,14 +331,16 @@ void ae__js_import_stop(ae__js_space *space) {
   if (import->counted && import->writing == 0) import_free(import);
 }
 
-/* -- retention: deleted here, then in the stream -- */
+/* -- retention: deleted here, then in the stream, a part at a time: what a
+ * crash leaves in the stream alone is little -- */
 
 typedef struct trimming {
-  ae_trim inner; /* first */
+  ae_trim inner; /* first; ends after each part */
   ae_trim *of;
   ae__js_space *space;
   ae_buf gone;
   size_t at, under_way;
+  bool more; /* parts */
   ae_status status;
   ae_error error;
 } trimming;
@@ -362,6 +364,20 @@ static void trim_end(trimming *trim) {
 }
 
 static void delete_some(trimming *trim);
+static void trim_part(trimming *trim);
+
+static void part_end(trimming *trim) {
+  const ae_trim *of = trim->of;
+  bool enough = (of->enough && *of->enough) || trim->space->js->closed;
+  if (trim->status == AE_OK && trim->more && !enough) {
+    trim_part(trim);
+    return;
+  }
+  if (trim->status == AE_OK && trim->more)
+    trim->status =
+        ae_error_set(&trim->error, AE_CANCELED, "it was ended before");
+  trim_end(trim);
+}
 
 static void on_deleted(ae_wire_request *request, ae_status status,
                        const ae_wire_message *message) {
@@ -405,12 +421,13 @@ static void delete_some(trimming *trim) {
     else
       ae_free(one);
   }
-  if (trim->under_way == 0) trim_end(trim);
+  if (trim->under_way == 0) part_end(trim);
 }
 
 static void on_trimmed(ae_write *write, ae_status status, const ae_error *err) {
   trimming *trim = AE_CONTAINER(write, trimming, inner.write);
-  if (status != AE_OK) {
+  trim->more = status == AE_CANCELED;
+  if (status != AE_OK && !trim->more) {
     trim->status = status;
     if (err) ae_error_copy(&trim->error, err);
   }
@@ -420,6 +437,8 @@ static void on_trimmed(ae_write *write, ae_status status, const ae_error *err) {
 static void trim_run(ae__js_op *op) {
   trimming *trim = op->of;
   ae_error err = {0};
+  ae_buf_reset(&trim->gone);
+  trim->at = 0;
   ae_status status = ae_store_trim(op->space->inner, &trim->inner, &err);
   if (status != AE_OK) on_trimmed(&trim->inner.write, status, &err);
   ae_error_clear(&err);
@@ -428,14 +447,28 @@ static void trim_run(ae__js_op *op) {
 
 static void trim_fail(ae__js_op *op, ae_status status, const ae_error *err) {
   trimming *trim = op->of;
-  on_trimmed(&trim->inner.write, status, err);
+  trim->status = status;
+  if (err)
+    ae_error_copy(&trim->error, err);
+  else
+    ae_error_set(&trim->error, status, "it was ended before");
+  trim_end(trim);
   ae__js_op_free(op);
+}
+
+static void trim_part(trimming *trim) {
+  ae__js_op *op = ae__js_op_new(trim->space->js, trim->inner.ns, AE__JS_STREAM);
+  op->of = trim;
+  op->run = trim_run;
+  op->fail = trim_fail;
+  ae__js_op_start(op);
 }
 
 /* Commits that hold command ids stay in the stream: a follower made anew
  * learns the ids from nowhere else. */
 ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err) {
   (void)err;
+  static const bool enough = true;
   ae__js *js = ae__js_of(store);
   trimming *copy = ae_zalloc(sizeof *copy);
   copy->of = trim;
@@ -443,14 +476,11 @@ ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err) {
   copy->inner = (ae_trim){.ns = ae__js_name(copy->space),
                           .before = trim->before,
                           .bytes = trim->bytes,
-                          .enough = trim->enough,
+                          .until = trim->until,
+                          .enough = &enough,
                           .gone = &copy->gone,
                           .write = {.cb = on_trimmed}};
   js->ops++;
-  ae__js_op *op = ae__js_op_new(js, copy->inner.ns, AE__JS_STREAM);
-  op->of = copy;
-  op->run = trim_run;
-  op->fail = trim_fail;
-  ae__js_op_start(op);
+  trim_part(copy);
   return AE_OK;
 }

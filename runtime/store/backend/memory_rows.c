@@ -126,7 +126,7 @@ static void load_run(ae_task *task) {
   ae__memory_actor *actor = ae__memory_actor_get(memory, &read->ref);
   const ae__memory_snapshot *at = actor ? actor->snapshots : NULL;
   while (at && (at->version > read->at_most ||
-                !(at->base || at->shape == read->shape)))
+                !((at->base && !read->fitting) || at->shape == read->shape)))
     at = at->next;
   read->impl = NULL;
   read->version = at ? at->version : 0;
@@ -353,6 +353,7 @@ static void stats_run(ae_task *task) {
     sum->bytes += space->stats.bytes;
     if (space->stats.position > sum->position)
       sum->position = space->stats.position;
+    if (read->ns.ptr) sum->trimmed = space->stats.trimmed;
   }
   read->impl = NULL;
   read->cb(read, AE_OK, NULL);

@@ -34,6 +34,7 @@ static void remove_entry(ae__memory *memory, ae__entry *entry, uint64_t base) {
 /* False: nothing behind it is to go. */
 static bool look_at(ae__memory *memory, ae_trim *trim, const ae__space *space,
                     uint64_t position) {
+  if (trim->until > 0 && position > trim->until) return false;
   ae__entry *entry = ae__memory_entry(memory, position);
   if (!entry->bytes || entry->actor->space != space) return true;
   ae__memory_actor *actor = entry->actor;
@@ -48,6 +49,8 @@ static bool look_at(ae__memory *memory, ae_trim *trim, const ae__space *space,
     return true; /* damaged: an operator decides */
   if (!heavy && commit.time >= trim->before) return false;
   remove_entry(memory, entry, base);
+  if (actor->space->stats.trimmed < position)
+    actor->space->stats.trimmed = position;
   trim->trimmed++;
   return true;
 }

@@ -140,7 +140,7 @@ static void on_trim(ae_task *task) {
       AE_CONTAINER(ae__answered(task), ae__trimming, request);
   ae__request *request = &trimming->request;
   ae_write *write = request->of;
-  const ae_trim *trim = AE_CONTAINER(write, ae_trim, write);
+  ae_trim *trim = AE_CONTAINER(write, ae_trim, write);
   bool enough =
       (trim->enough && *trim->enough) || request->store->store.closing;
   if (trimming->more && !enough) {
@@ -150,6 +150,7 @@ static void on_trim(ae_task *task) {
   if (trimming->more)
     request->status =
         ae_error_set(&request->error, AE_CANCELED, "it was ended before");
+  trim->after = trimming->after;
   write->impl = NULL;
   write->cb(write, request->status, said(request));
   ae_error_clear(&request->error);
@@ -159,6 +160,7 @@ static void on_trim(ae_task *task) {
 static ae_status sqlite_trim(ae_store *store, ae_trim *trim, ae_error *err) {
   (void)err;
   ae__trimming *trimming = ae_zalloc(sizeof *trimming);
+  trimming->after = trim->after;
   trimming->request.kind = AE__TRIM;
   trimming->request.store = ae__sqlite_of(store);
   trimming->request.of = &trim->write;

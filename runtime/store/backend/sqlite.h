@@ -502,6 +502,8 @@ int ae__rows_snapshot_save(ae__db *db, ae__request *request);
 int ae__rows_snapshot_counted(ae__db *db, const ae__sql_space *space);
 /* Those of lower versions go, in the caller's transaction. */
 int ae__rows_snapshots_forget(ae__db *db, const ae__head *head, uint64_t below);
+/* A commit of the namespace went from that position; likewise. */
+int ae__rows_trimmed(ae__db *db, ae_str ns, uint64_t position);
 int ae__rows_put(ae__db *db, ae__request *request);
 void ae__rows_snapshot_load(ae__db *db, ae__request *request);
 void ae__rows_read(ae__db *db, ae__request *request);

@@ -107,6 +107,7 @@ void ae__rows_snapshot_load(ae__db *db, ae__request *request) {
     sqlite3_bind_int64(select, 1, head->id);
     sqlite3_bind_int64(select, 2, bounded(read->at_most));
     sqlite3_bind_int64(select, 3, read->shape);
+    sqlite3_bind_int(select, 4, read->fitting);
     code = sqlite3_step(select);
     if (code == SQLITE_ROW) {
       read->version = (uint64_t)sqlite3_column_int64(select, 0);
@@ -140,11 +141,12 @@ static int projection_get(ae__db *db, ae_str ns, ae_str name, int64_t *id,
   return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
-static int projection_put(ae__db *db, const ae_rows_write *rows, int64_t *id) {
+static int projection_put(ae__db *db, ae_str ns, ae_str name,
+                          uint64_t checkpoint, int64_t *id) {
   sqlite3_stmt *put = ae__sql(db, AE__SQL_PROJECTION_PUT);
-  bind_str(put, 1, rows->ns);
-  bind_str(put, 2, rows->projection);
-  sqlite3_bind_int64(put, 3, (int64_t)rows->checkpoint);
+  bind_str(put, 1, ns);
+  bind_str(put, 2, name);
+  sqlite3_bind_int64(put, 3, (int64_t)checkpoint);
   int code = sqlite3_step(put);
   if (code == SQLITE_ROW) {
     *id = sqlite3_column_int64(put, 0);
@@ -175,10 +177,22 @@ int ae__rows_put(ae__db *db, ae__request *request) {
     request->status = ae__rows_refuse(&request->error, rows, checkpoint);
     return SQLITE_OK;
   }
-  code = projection_put(db, rows, &id);
+  code = projection_put(db, rows->ns, rows->projection, rows->checkpoint, &id);
   for (uint32_t i = 0; i < rows->count && code == SQLITE_OK; i++)
     code = row_put(db, id, &rows->rows[i]);
   return code;
+}
+
+/* Its checkpoint is where a namespace's newest trimmed commit was. */
+#define TRIMMED AE_STR("$trimmed")
+
+int ae__rows_trimmed(ae__db *db, ae_str ns, uint64_t position) {
+  int64_t id;
+  uint64_t before;
+  int code = projection_get(db, ns, TRIMMED, &id, &before);
+  return code == SQLITE_OK && before < position
+             ? projection_put(db, ns, TRIMMED, position, &id)
+             : code;
 }
 
 static bool starts_with(ae_str text, ae_str prefix) {
@@ -270,7 +284,11 @@ void ae__rows_stats(ae__db *db, ae__request *request) {
   if (code == SQLITE_ROW)
     sum->snapshots = (uint64_t)sqlite3_column_int64(select, 0);
   sqlite3_reset(select);
+  if (code == SQLITE_ROW) code = SQLITE_OK;
+  int64_t id;
+  if (code == SQLITE_OK && read->ns.ptr)
+    code = projection_get(db, read->ns, TRIMMED, &id, &sum->trimmed);
   request->status = AE_OK;
-  if (code != SQLITE_ROW)
+  if (code != SQLITE_OK)
     request->status = ae__sql_error(db, code, "read", &request->error);
 }

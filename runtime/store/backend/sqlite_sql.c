@@ -76,7 +76,7 @@ static const char *const texts[AE__SQL_STATEMENTS] = {
         " state=excluded.state, base=max(base, excluded.base)",
     [AE__SQL_SNAPSHOT_GET] =
         "SELECT version, base, state FROM snapshots WHERE actor=?1"
-        " AND version<=?2 AND (shape=?3 OR base)"
+        " AND version<=?2 AND (shape=?3 OR (base AND NOT ?4))"
         " ORDER BY version DESC, shape=?3 DESC LIMIT 1",
     [AE__SQL_SNAPSHOT_COUNT] = "SELECT count(*) FROM snapshots WHERE actor=?1",
     [AE__SQL_SNAPSHOT_PRUNE] =

@@ -77,9 +77,12 @@ static int choose(ae__db *db, const ae_trim *trim, ae__sql_space *space,
     if (code == SQLITE_DONE) slice->last = true;
     if (code != SQLITE_ROW) break;
     code = SQLITE_OK;
-    if (sqlite3_column_int64(select, 1) == space->id)
+    uint64_t at = (uint64_t)sqlite3_column_int64(select, 0);
+    if (trim->until > 0 && at > trim->until)
+      slice->last = true;
+    else if (sqlite3_column_int64(select, 1) == space->id)
       code = consider(db, trim, space, select, slice);
-    if (code == SQLITE_OK) *after = (uint64_t)sqlite3_column_int64(select, 0);
+    if (code == SQLITE_OK) *after = at;
   }
   sqlite3_reset(select);
   return code == SQLITE_DONE ? SQLITE_OK : code;
@@ -119,6 +122,9 @@ static int delete_all(ae__db *db, ae__sql_space *space,
     if (code == SQLITE_OK)
       code = bind_run(db, AE__SQL_MARK_DELETE, actor, victim->position, 0, 0);
   }
+  if (code == SQLITE_OK)
+    code = ae__rows_trimmed(db, space->name,
+                            slice->victims[slice->count - 1].position);
   if (code == SQLITE_OK)
     code = bind_run(db, AE__SQL_SPACE_TRIM, (uint64_t)space->id, slice->count,
                     events, slice->bytes);

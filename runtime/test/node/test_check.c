@@ -179,6 +179,16 @@ static void history_begins_at_a_base(void **state) {
   assert_int_equal(s.status, AE_OK);
   assert_string_equal(ae_buf_cstr(&s.text), "");
   assert_int_equal(counts.actors, 2);
+  /* Later snapshots are caches, and compared. */
+  snapshot(w, "a", 9, 1009, false);
+  s.done = 0;
+  run_check(w, &s);
+  assert_string_equal(ae_buf_cstr(&s.text), "");
+  snapshot(w, "a", 10, 7, false);
+  s.done = 0;
+  run_check(w, &s);
+  assert_non_null(strstr(ae_buf_cstr(&s.text), "snapshot at version 10"));
+  assert_non_null(strstr(ae_buf_cstr(&s.text), "|{\"sum\":7}{\"sum\":1019}"));
   ae_buf_clear(&s.text);
 }
 

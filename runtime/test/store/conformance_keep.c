@@ -70,6 +70,10 @@ static void a_base_counts_whatever_its_shape(void **state) {
       snapshot_load(world, "bank/account/a", UINT64_MAX, 9, text, &base), 30);
   assert_true(base);
   assert_string_equal(text, "base");
+  assert_int_equal(snapshot_fitting(world, "bank/account/a", 9), 0);
+  assert_int_equal(snapshot_fitting(world, "bank/account/a", 1), 30);
+  snapshot_save(world, "bank/account/a", 20, 9, "fits", false);
+  assert_int_equal(snapshot_fitting(world, "bank/account/a", 9), 20);
 }
 
 static void a_snapshot_of_what_is_not_there(void **state) {
@@ -287,6 +291,7 @@ static void trim_takes_snapshots_along(void **state) {
   uint64_t trimmed;
   append_many(world, "bank/account/a", 0, 40);
   append_many(world, "bank/account/b", 0, 10);
+  assert_int_equal(stats_of(world, "bank").trimmed, 0);
   snapshot_save(world, "bank/account/b", 5, 1, "other", false);
   snapshot_save(world, "bank/account/a", 10, 1, "cache", false);
   snapshot_save(world, "bank/account/a", 20, 1, "old base", true);
@@ -296,6 +301,13 @@ static void trim_takes_snapshots_along(void **state) {
   trim_of(world, "bank", 0, 1, &trimmed, NULL);
   assert_int_equal(trimmed, 30);
   assert_int_equal(stats_of(world, "bank").snapshots, 3);
+  /* Up to where something is missing. */
+  uint64_t gone = stats_of(world, "bank").trimmed;
+  struct kept_list list = {0};
+  scan_all(world, "bank", 0, UINT64_MAX, &list);
+  assert_int_equal(list.at[0].position, gone + 1);
+  kept_clear(&list);
+  assert_int_equal(stats_of(world, "shop").trimmed, 0);
   assert_int_equal(snapshot_load(world, "bank/account/a", 29, 1, NULL, NULL),
                    0);
   assert_int_equal(snapshot_load(world, "bank/account/a", 34, 1, NULL, NULL),

@@ -405,6 +405,22 @@ uint64_t snapshot_load(struct world *world, const char *actor, uint64_t at_most,
   return read.version;
 }
 
+uint64_t snapshot_fitting(struct world *world, const char *actor,
+                          int64_t shape) {
+  char text[64];
+  struct asked asked = {.text = text};
+  ae_snapshot_read read = {.ref = ref_of(actor),
+                           .at_most = UINT64_MAX,
+                           .shape = shape,
+                           .fitting = true,
+                           .cb = on_snapshot,
+                           .data = &asked};
+  assert_int_equal(ae_store_load_snapshot(world->store, &read, NULL), AE_OK);
+  world_until(world, &asked.done);
+  assert_int_equal(asked.status, AE_OK);
+  return read.version;
+}
+
 ae_status rows_put(struct world *world, const char *ns, const char *projection,
                    const ae_row *rows, uint32_t count, uint64_t was,
                    uint64_t checkpoint) {

@@ -114,6 +114,9 @@ ae_status snapshot_save(struct world *world, const char *actor,
 /* The version found, 0: none; state copied to `state`, 64 bytes. */
 uint64_t snapshot_load(struct world *world, const char *actor, uint64_t at_most,
                        int64_t shape, char *state, bool *base);
+/* The newest, where a base of another shape does not count either. */
+uint64_t snapshot_fitting(struct world *world, const char *actor,
+                          int64_t shape);
 
 ae_status rows_put(struct world *world, const char *ns, const char *projection,
                    const ae_row *rows, uint32_t count, uint64_t was,
