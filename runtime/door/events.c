@@ -195,6 +195,11 @@ static void on_stats(ae_stats_read *stats, ae_status status,
     end(e);
   } else if (e->is_actor) {
     start_read(e);
+  } else if (e->after_position > 0 &&
+             stats->stats.trimmed > e->after_position) {
+    ae_page_trimmed(stats->stats.trimmed, e->after_position, &why);
+    fail(e, &why);
+    end(e);
   } else {
     /* With an index, the commit itself is read again for the rest of it. */
     uint64_t skip = e->has_index && e->after_position > 0 ? 1 : 0;

@@ -11,6 +11,7 @@
 #include "door/session.h"
 #include "door/stream.h"
 #include "door/terminal.h"
+#include "node/retention.h"
 
 #define HELD_MAX (64u << 20)
 #define OUT_SLICE (128u << 10)
@@ -30,12 +31,13 @@ typedef struct exec {
   ae_buf out;
   bool ended; /* no further line is taken */
   bool finished;
+  ae_retention *retention; /* at the end; NULL: not under way */
   bool interrupted;
   bool broken; /* stdout takes nothing any more */
   ae__progress progress;
-  uint64_t started; /* ns, monotonic */
-  ae_buf types;     /* JSON: the counts of each aggregate */
-  ae_buf retried;   /* for people: those that were decided again */
+  uint64_t started, ended_at; /* ns, monotonic */
+  ae_buf types;               /* JSON: the counts of each aggregate */
+  ae_buf retried;             /* for people: those that were decided again */
 } exec;
 
 static void write_out(exec *e) {
@@ -84,12 +86,6 @@ static void refuse_line(exec *e) {
 
 /* -- the end -- */
 
-static void stop_watching(exec *e) {
-  uv_close((uv_handle_t *)&e->prepare, NULL);
-  ae__interrupt_end(&e->interrupt);
-  if (e->polled) uv_close((uv_handle_t *)&e->poll, NULL);
-}
-
 static void on_counts(void *data, ae_str ns, ae_str type,
                       const ae_type_counts *counts) {
   exec *e = data;
@@ -118,16 +114,31 @@ static void on_counts(void *data, ae_str ns, ae_str type,
                   (unsigned long long)counts->retries);
 }
 
+static void on_retained(void *data) {
+  exec *e = data;
+  e->retention = NULL;
+  ae__interrupt_end(&e->interrupt);
+  ae__session_end(&e->session);
+}
+
 static void finish(exec *e) {
   e->finished = true;
+  e->ended_at = ae_clock_mono();
   ae_actors_counts(ae_node_actors(e->session.node), on_counts, e);
   write_out(e);
-  stop_watching(e);
-  ae__session_end(&e->session);
+  uv_close((uv_handle_t *)&e->prepare, NULL);
+  if (e->polled) uv_close((uv_handle_t *)&e->poll, NULL);
+  if (!e->interrupted)
+    e->retention = ae_retention_once(e->session.node, on_retained, e);
+  if (!e->retention) on_retained(e);
 }
 
 static void on_interrupt(void *data) {
   exec *e = data;
+  if (e->finished) { /* all was answered */
+    if (e->retention) ae_retention_hurry(e->retention);
+    return;
+  }
   e->interrupted = true;
   e->ended = true;
   pump_later(e);
@@ -309,7 +320,7 @@ int ae__exec_run(const ae__args *args) {
   const char *promise = ae_store_promise(ae_node_store(e.session.node));
   start(&e);
   ae__session_run(&e.session);
-  double seconds = (double)(ae_clock_mono() - e.started) / 1e9;
+  double seconds = (double)(e.ended_at - e.started) / 1e9;
   ae__progress_end(&e.progress);
   if (e.lines.error)
     ae__say("%s cannot be read further: %s",

@@ -224,6 +224,10 @@ const ae__subcommand ae__subcommands[] = {
                FLAG_STORE,
                FLAG_URL,
                FLAG_JSON("one line an event, as JSON, also on a terminal")},
+     .details =
+         "Where retention removed what comes first behind N, that is said "
+         "(history_trimmed),\n"
+         "with exit status 3: of an actor, what is left is shown all the same.",
      .example = "aether events bank --type Deposited",
      .least = 1,
      .most = 1,
@@ -454,7 +458,10 @@ const ae__subcommand ae__subcommands[] = {
      .usage = "",
      .flags = {FLAG_APP, FLAG_STORE, FLAG_JSON("as one JSON document")},
      .details = "Flags come first, then variables (AETHER_STORE, AETHER_DATA, "
-                "…), then aether.lua.",
+                "…), then aether.lua.\n"
+                "A namespace's `retention` (days, bytes of records) is applied "
+                "while a node runs, and\n"
+                "where an exec ends.",
      .example = "AETHER_LOG=warn aether config",
      .run = ae__config_run},
     {.name = "token",

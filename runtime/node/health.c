@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/internal.h"
+#include "node/retention.h"
 
 /* -- the store: probed while its last write failed -- */
 
@@ -35,7 +36,10 @@ static void on_beat(void *data) {
 ae_status ae_node_start(ae_node *node, ae_error *err) {
   AE_ASSERT(node->store && node->actors && !node->pulse);
   ae_pulse_options options = {.beat = on_beat, .data = node};
-  return ae_pulse_start(node->loop, &options, &node->pulse, err);
+  ae_status status = ae_pulse_start(node->loop, &options, &node->pulse, err);
+  if (status == AE_OK)
+    node->retention = ae_retention_start(node, &(ae_retention_options){0});
+  return status;
 }
 
 /* -- what it says -- */

@@ -35,7 +35,8 @@ struct ae_node {
   ae_write probe;
   bool probing; /* the probe is under way */
   bool ill;     /* the log says that the store cannot be written */
-  struct ae__reloader *reloader; /* reload.c; NULL: nothing was reloaded */
+  struct ae__reloader *reloader;  /* reload.c; NULL: nothing was reloaded */
+  struct ae_retention *retention; /* NULL: nothing is to be removed */
   /* closing */
   void (*closed)(void *data);
   void *closed_data;

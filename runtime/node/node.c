@@ -5,6 +5,7 @@
 #include "node/internal.h"
 #include "node/nats.h"
 #include "node/reloading.h"
+#include "node/retention.h"
 
 typedef struct listener {
   const ae_node_options *options;
@@ -183,17 +184,27 @@ static void close_actors(void *data) {
     close_store(node);
 }
 
+static void stop_pulse(void *data) {
+  ae_node *node = data;
+  ae_pulse *pulse = node->pulse;
+  node->retention = NULL;
+  node->pulse = NULL;
+  if (pulse)
+    ae_pulse_stop(pulse, close_actors, node);
+  else
+    close_actors(node);
+}
+
 static void close_later(ae_task *task) {
-  close_actors(AE_CONTAINER(task, ae_node, task));
+  stop_pulse(AE_CONTAINER(task, ae_node, task));
 }
 
 void ae_node_close(ae_node *node, void (*cb)(void *data), void *data) {
   node->closed = cb;
   node->closed_data = data;
   node->draining = true;
-  if (node->pulse) {
-    ae_pulse_stop(node->pulse, close_actors, node);
-    node->pulse = NULL;
+  if (node->retention) {
+    ae_retention_stop(node->retention, stop_pulse, node);
   } else {
     node->task.run = close_later;
     ae_loop_defer(node->loop, &node->task);

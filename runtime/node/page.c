@@ -46,3 +46,14 @@ void ae_page_each(const ae_page *page, uint64_t from,
   each to = {event, damage, data};
   ae_page_until(page, from, pass_event, pass_damage, &to);
 }
+
+ae_status ae_page_trimmed(uint64_t trimmed, uint64_t after, ae_error *err) {
+  ae_error_set(err, AE_HISTORY_TRIMMED,
+               "retention removed events behind position %llu, up to %llu: "
+               "what is left can be had from the start, or from there on with "
+               "`after` %llu",
+               (unsigned long long)after, (unsigned long long)trimmed,
+               (unsigned long long)trimmed);
+  ae_error_uint(err, "from", trimmed + 1);
+  return AE_HISTORY_TRIMMED;
+}

@@ -15,4 +15,8 @@ bool ae_page_until(const ae_page *page, uint64_t from,
                    bool (*event)(void *data, const ae_event *event),
                    void (*damage)(void *data, const ae_error *err), void *data);
 
+/* AE_HISTORY_TRIMMED, for who wants to go on behind a position of a namespace
+ * where retention removed commits up to a later one (ae_stats.trimmed). */
+ae_status ae_page_trimmed(uint64_t trimmed, uint64_t after, ae_error *err);
+
 #endif

@@ -1,7 +1,8 @@
 /* What a feed does next:
  *
  *   an actor       READ ──► READ_MORE … ──► (follow) SCAN
- *   a namespace    SCAN ──► SCAN_MORE …
+ *   a namespace    SCAN ──► SCAN_MORE …    behind a position: first it is asked
+ *                                          whether all is there from it on
  *
  * It does so at once, or when the client has taken what it is owed. A page
  * that is more than a client takes at once is left in its midst: reading it
@@ -33,12 +34,20 @@ typedef struct feed {
   ae__cursor_at at; /* of a namespace */
   ae_read read;
   ae_scan scan;
+  ae_stats_read stats;
+  bool asking;            /* the stats: they come */
+  bool gone;              /* the client, meanwhile */
   bool reading, scanning; /* to be ended by us */
   next next;
   bool due; /* when the client has taken what it is owed */
 } feed;
 
 static void go_on(feed *f);
+
+static void release(feed *f) {
+  ae_free(f->options.types);
+  ae_free(f);
+}
 
 static void stop(feed *f) {
   if (f->reading) ae_read_end(&f->read);
@@ -159,7 +168,7 @@ static void on_scan(ae_scan *scan, ae_status status, const ae_page *page,
   }
 }
 
-static void start_scan(feed *f) {
+static void scan_on(feed *f) {
   ae_error err = {0};
   bool within = f->at.index != UINT64_MAX && f->at.position > 0;
   f->scan = (ae_scan){.ns = f->options.ref.ns,
@@ -172,6 +181,43 @@ static void start_scan(feed *f) {
   f->scanning = true;
   if (ae_store_scan(ae_node_store(f->x->node), &f->scan, &err) == AE_OK) return;
   f->scanning = false;
+  fail(f, &err);
+  ae_error_clear(&err);
+}
+
+static void on_stats(ae_stats_read *read, ae_status status,
+                     const ae_error *err) {
+  feed *f = read->data;
+  ae_error trimmed = {0};
+  f->asking = false;
+  if (f->gone) {
+    release(f);
+    return;
+  }
+  if (status == AE_OK && read->stats.trimmed > f->at.position) {
+    status = ae_page_trimmed(read->stats.trimmed, f->at.position, &trimmed);
+    err = &trimmed;
+  }
+  if (status == AE_OK)
+    scan_on(f);
+  else
+    fail_with(f, status, err);
+  ae_error_clear(&trimmed);
+}
+
+/* From the start, what is there is all that is asked for. */
+static void start_scan(feed *f) {
+  ae_error err = {0};
+  if (f->options.of_actor || f->at.position == 0) {
+    scan_on(f);
+    return;
+  }
+  f->stats =
+      (ae_stats_read){.ns = f->options.ref.ns, .cb = on_stats, .data = f};
+  f->asking = true;
+  if (ae_store_stats(ae_node_store(f->x->node), &f->stats, &err) == AE_OK)
+    return;
+  f->asking = false;
   fail(f, &err);
   ae_error_clear(&err);
 }
@@ -305,6 +351,6 @@ void ae__feed_gone(ae__exchange *x) {
   if (!f) return;
   stop(f);
   ae__sink_close(&f->sink);
-  ae_free(f->options.types);
-  ae_free(f);
+  f->gone = true;
+  if (!f->asking) release(f);
 }
