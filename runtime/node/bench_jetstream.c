@@ -70,8 +70,11 @@ static ae_status bare(pair *p, uint32_t in_flight, ae_bench_run *run,
                                  .each = add_ns,
                                  .data = histogram};
   ae__stopwatch_start(&watch);
-  ae_status status = ae_store_bare_jetstream(&ask, &run->operations, err);
+  double seconds = 0;
+  ae_status status =
+      ae_store_bare_jetstream(&ask, &run->operations, &seconds, err);
   ae__stopwatch_stop(&watch, run);
+  run->seconds = seconds;
   ae__bench_percentiles(histogram, run);
   run->in_flight = in_flight;
   run->actors = p->options->actors;

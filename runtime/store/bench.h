@@ -13,7 +13,8 @@ ae_status ae_store_bare_commits(const char *file, double seconds,
                                 void *data, ae_error *err);
 
 /* What nats.c alone reaches with the same guards, on a stream that is made for
- * it and deleted, with an ordered consumer beside it. Blocks. */
+ * it and deleted, with an ordered consumer beside it. Blocks. `seconds`: of the
+ * messages alone. */
 typedef struct ae_bare_jetstream {
   const char *url;
   uint32_t in_flight; /* 1: js_PublishMsg; more: js_PublishMsgAsync */
@@ -26,7 +27,8 @@ typedef struct ae_bare_jetstream {
   void *data;
 } ae_bare_jetstream;
 ae_status ae_store_bare_jetstream(const ae_bare_jetstream *ask,
-                                  uint64_t *operations, ae_error *err);
+                                  uint64_t *operations, double *seconds,
+                                  ae_error *err);
 /* How long one ordered consumer of nats.c takes to see so many messages. */
 ae_status ae_store_bare_consume(const char *url, const char *subjects,
                                 uint64_t wanted, double *seconds,

@@ -6,20 +6,24 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "wire/greeting.h"
 #include "wire/nkey.h"
+#include "wire/plain.h"
 
 enum {
   CONNECT_MS = 2000,
   REQUEST_MS = 5000,
   CLOSE_MS = 1000,
-  TICK_MS = 50,       /* how exact a request's time is */
-  IO_BYTES = 1 << 18, /* taken from the socket at once */
-  BACKOFF_MS = 5000,  /* at most, between two rounds of reconnecting */
+  TICK_MS = 50,        /* how exact a request's time is */
+  IO_BYTES = 1 << 18,  /* taken from the socket at once */
+  OUT_BYTES = 1 << 16, /* sent before the turn is over */
+  BACKOFF_MS = 5000,   /* at most, between two rounds of reconnecting */
 };
 
 #define SLOT_BITS 20 /* requests at a time */
@@ -29,6 +33,7 @@ struct ae_wire_subscription {
   ae_list link; /* in wire->subscriptions */
   ae_wire *wire;
   natsSubscription *sub;
+  uint64_t sid; /* the server's name of it */
   ae_wire_cb cb;
   void *data;
   bool ended; /* inside its own callback, or another's */
@@ -69,12 +74,20 @@ struct ae_wire {
   bool flushing; /* prepare is active */
   uv_timer_t timer;
 
+  /* Where there is no TLS, messages go past nats.c. */
+  bool plain;  /* nats.c reads one byte at a time */
+  bool proven; /* the server's first byte here was no TLS; else by nats.c */
+  ae__plain raw;
+  bool headers; /* the server takes some */
+
   ae_list subscriptions;
-  bool handing; /* messages are being handed out */
-  bool swept;   /* a subscription ended meanwhile */
+  ae_map by_sid; /* those of them that have not ended */
+  bool handing;  /* messages are being handed out */
+  bool swept;    /* a subscription ended meanwhile */
 
   natsSubscription *inbox; /* answers to requests */
-  ae_buf prefix;           /* of their subjects, with its dot */
+  uint64_t inbox_sid;
+  ae_buf prefix; /* of their subjects, with its dot */
   slot *slots;
   uint32_t slot_count, slot_free;
   uint64_t serial;
@@ -209,6 +222,7 @@ static void on_error(natsConnection *nc, natsSubscription *sub, natsStatus s,
 /* -- polling -- */
 
 static void hand_out(ae_wire *wire);
+static void sweep(ae_wire *wire);
 
 static void poll_closed(uv_handle_t *handle) {
   ae_free(handle);
@@ -220,6 +234,8 @@ static void stop_poll(ae_wire *wire) {
   close(wire->polled_fd);
   wire->poll = NULL;
   wire->polled_fd = -1;
+  wire->proven = false;
+  ae__plain_reset(&wire->raw);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events);
@@ -230,10 +246,70 @@ static void poll_for(ae_wire *wire, int events) {
   uv_poll_start(wire->poll, events, on_poll);
 }
 
-static void write_out(ae_wire *wire) {
+/* nats.c's bytes and ours, by turns (wire/plain.h). */
+static bool send_all(ae_wire *wire) {
+  if (!ae__plain_send(&wire->raw, wire->polled_fd)) return false;
   if (atomic_load(&wire->writing)) natsConnection_ProcessWriteEvent(wire->nc);
-  bool more = atomic_load(&wire->writing);
-  poll_for(wire, UV_READABLE | (more ? UV_WRITABLE : 0));
+  if (atomic_load(&wire->writing)) return false;
+  ae__plain_turn(&wire->raw);
+  return ae__plain_send(&wire->raw, wire->polled_fd);
+}
+
+static void write_out(ae_wire *wire) {
+  if (!wire->poll) return;
+  poll_for(wire, UV_READABLE | (send_all(wire) ? 0 : UV_WRITABLE));
+}
+
+static bool on_frame(void *data, const ae__frame *frame);
+
+/* Whether what is polled is nats.c's connection still. */
+static bool is_current(ae_wire *wire) {
+  pthread_mutex_lock(&wire->lock);
+  bool current = !wire->drop && wire->fd < 0;
+  pthread_mutex_unlock(&wire->lock);
+  return current;
+}
+
+/* nats.c reads one byte a time, so that it takes what it is told to. */
+static bool on_control(void *data, size_t bytes) {
+  ae_wire *wire = data;
+  for (; bytes > 0 && is_current(wire); bytes--)
+    natsConnection_ProcessReadEvent(wire->nc);
+  return is_current(wire);
+}
+
+/* A server that wants TLS where the one before did not, or one that has lost
+ * its way: the next connection is tried. */
+static void reject(ae_wire *wire, const char *why) {
+  ae_log(AE_LOG_ERROR, "what nats-server sends cannot be read", "server",
+         wire->info.server, "cause", why, NULL);
+  shutdown(wire->polled_fd, SHUT_RDWR);
+  ae__plain_reset(&wire->raw);
+  for (int i = 0; i < IO_BYTES && is_current(wire); i++)
+    natsConnection_ProcessReadEvent(wire->nc);
+}
+
+static bool is_plain(int fd) {
+  char first = 0;
+  ssize_t n = recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n <= 0 || first > ' ';
+}
+
+static void read_plain(ae_wire *wire) {
+  if (!wire->proven && !is_plain(wire->polled_fd)) {
+    reject(wire, "it speaks TLS; name it tls://HOST:PORT in `store`");
+    return;
+  }
+  wire->proven = true;
+  const ae__plain_reader reader = {
+      .message = on_frame, .control = on_control, .data = wire};
+  wire->handing = true;
+  ae__plain_end end =
+      ae__plain_read(&wire->raw, wire->polled_fd, IO_BYTES, &reader);
+  wire->handing = false;
+  if (wire->swept) sweep(wire);
+  if (end == AE__PLAIN_OVER) natsConnection_ProcessReadEvent(wire->nc);
+  if (end == AE__PLAIN_WRONG) reject(wire, "it is not NATS's protocol");
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events) {
@@ -242,8 +318,13 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
    * than nats.c reads at once: polled on, until nats.c has read the end. */
   if (status != 0) wire->events = 0;
   if (status != 0 || (events & UV_READABLE)) {
-    natsConnection_ProcessReadEvent(wire->nc);
-    hand_out(wire);
+    if (!is_current(wire)) return; /* the service that is posted goes on */
+    if (wire->plain) {
+      read_plain(wire);
+    } else {
+      natsConnection_ProcessReadEvent(wire->nc);
+      hand_out(wire);
+    }
   }
   if (status != 0 && wire->poll == poll) poll_for(wire, UV_READABLE);
   if (status == 0 && (events & UV_WRITABLE) && wire->poll == poll)
@@ -300,6 +381,7 @@ static void learn(ae_wire *wire) {
     snprintf(wire->info.server, sizeof wire->info.server, "%.120s", url);
   snprintf(wire->info.id, sizeof wire->info.id, "%s", id);
   wire->info.max_payload = (size_t)natsConnection_GetMaxPayload(wire->nc);
+  wire->headers = natsConnection_HasHeaderSupport(wire->nc) == NATS_OK;
 }
 
 static void tell(ae_wire *wire) {
@@ -395,8 +477,28 @@ static void hand_out(ae_wire *wire) {
   if (wire->swept) sweep(wire);
 }
 
+static bool on_frame(void *data, const ae__frame *frame) {
+  ae_wire *wire = data;
+  const uv_poll_t *poll = wire->poll;
+  ae_wire_message message = {.subject = frame->subject,
+                             .reply = frame->reply,
+                             .body = frame->body,
+                             .headers = frame->headers};
+  wire->info.messages_in++;
+  wire->info.bytes_in += frame->body.len;
+  if (frame->sid == wire->inbox_sid) {
+    answered(wire, &message);
+  } else {
+    ae_str sid = {(const char *)&frame->sid, sizeof frame->sid};
+    ae_wire_subscription *one = ae_map_get(&wire->by_sid, sid);
+    if (one) one->cb(one->data, &message);
+  }
+  return wire->poll == poll;
+}
+
 const char *ae_wire_message_header(const ae_wire_message *message,
                                    const char *key) {
+  if (!message->impl) return ae__frame_header(message->headers, key);
   const char *value = NULL;
   natsStatus s = natsMsgHeader_Get(message->impl, key, &value);
   return s == NATS_OK ? value : NULL;
@@ -415,13 +517,40 @@ static ae_status refuse(ae_wire *wire, natsStatus s, const char *subject,
       ae_error_uint(err, "limit", wire->info.max_payload);
       return AE_TOO_LARGE;
     case NATS_INVALID_SUBJECT:
-      return ae_error_set(err, AE_INVALID_NAME, "%s is no subject", subject);
+      return ae_error_set(err, AE_INVALID_NAME, "\"%s\" is no subject",
+                          subject);
     default:
       ae_error_set(err, AE_STORE_UNAVAILABLE, "nats-server: %s",
                    natsStatus_GetText(s));
       ae_error_cstr(err, "cause", natsStatus_GetText(s));
       return AE_STORE_UNAVAILABLE;
   }
+}
+
+static natsStatus publish_plain(ae_wire *wire, const char *subject,
+                                const char *reply,
+                                const ae_wire_header *headers, ae_str body) {
+  if (headers && !wire->headers) return NATS_NO_SERVER_SUPPORT;
+  if (ae__frame_size(headers, body) > wire->info.max_payload)
+    return NATS_MAX_PAYLOAD;
+  ae__frame_put(&wire->raw.out, subject, reply, headers, body);
+  if (wire->raw.out.len >= OUT_BYTES && wire->raw.going.len == 0)
+    write_out(wire);
+  else
+    flush_soon(wire);
+  return NATS_OK;
+}
+
+static natsStatus publish_nats(ae_wire *wire, const char *subject,
+                               const char *reply, const ae_wire_header *headers,
+                               ae_str body) {
+  natsMsg *msg = NULL;
+  natsStatus s = natsMsg_Create(&msg, subject, reply, body.ptr, (int)body.len);
+  for (; headers && headers->key && s == NATS_OK; headers++)
+    s = natsMsgHeader_Set(msg, headers->key, headers->value);
+  if (s == NATS_OK) s = natsConnection_PublishMsg(wire->nc, msg);
+  natsMsg_Destroy(msg);
+  return s;
 }
 
 ae_status ae_wire_publish(ae_wire *wire, const char *subject, const char *reply,
@@ -434,12 +563,10 @@ ae_status ae_wire_publish(ae_wire *wire, const char *subject, const char *reply,
     ae_error_cstr(err, "cause", "not connected");
     return AE_STORE_UNAVAILABLE;
   }
-  natsMsg *msg = NULL;
-  natsStatus s = natsMsg_Create(&msg, subject, reply, body.ptr, (int)body.len);
-  for (; headers && headers->key && s == NATS_OK; headers++)
-    s = natsMsgHeader_Set(msg, headers->key, headers->value);
-  if (s == NATS_OK) s = natsConnection_PublishMsg(wire->nc, msg);
-  natsMsg_Destroy(msg);
+  natsStatus s = NATS_INVALID_SUBJECT;
+  if (ae__frame_subject(subject) && (!reply || ae__frame_subject(reply)))
+    s = wire->proven ? publish_plain(wire, subject, reply, headers, body)
+                     : publish_nats(wire, subject, reply, headers, body);
   if (s != NATS_OK) return refuse(wire, s, subject, body.len, err);
   wire->info.messages_out++;
   wire->info.bytes_out += body.len;
@@ -541,6 +668,10 @@ ae_status ae_wire_ask(ae_wire *wire, ae_wire_request *request,
 
 /* -- subscriptions -- */
 
+static ae_str sid_of(const ae_wire_subscription *one) {
+  return (ae_str){(const char *)&one->sid, sizeof one->sid};
+}
+
 ae_status ae_wire_subscribe(ae_wire *wire, const char *subject,
                             const char *queue, ae_wire_cb cb, void *data,
                             ae_wire_subscription **out, ae_error *err) {
@@ -560,6 +691,8 @@ ae_status ae_wire_subscribe(ae_wire *wire, const char *subject,
     *out = NULL;
     return refuse(wire, s, subject, 0, err);
   }
+  one->sid = (uint64_t)natsSubscription_GetID(one->sub);
+  ae_map_put(&wire->by_sid, sid_of(one), one);
   ae_list_push(&wire->subscriptions, &one->link);
   *out = one;
   return AE_OK;
@@ -568,6 +701,7 @@ ae_status ae_wire_subscribe(ae_wire *wire, const char *subject,
 void ae_wire_unsubscribe(ae_wire_subscription *subscription) {
   ae_wire *wire = subscription->wire;
   natsSubscription_Unsubscribe(subscription->sub);
+  ae_map_remove(&wire->by_sid, sid_of(subscription));
   subscription->ended = true;
   if (wire->handing)
     wire->swept = true;
@@ -627,7 +761,9 @@ static natsStatus set_options(ae_wire *wire, const ae_wire_options *options) {
   if (s == NATS_OK) s = set_login(wire, options);
   if (s == NATS_OK && options->name) s = natsOptions_SetName(to, options->name);
   if (s == NATS_OK) s = natsOptions_SetTimeout(to, ms);
-  if (s == NATS_OK) s = natsOptions_SetIOBufSize(to, IO_BYTES);
+  /* Plain: what nats.c reads is told byte by byte (on_control). */
+  if (s == NATS_OK)
+    s = natsOptions_SetIOBufSize(to, wire->plain ? 1 : IO_BYTES);
   /* Without it a lone message waits 1 ms for the flusher. */
   if (s == NATS_OK) s = natsOptions_SetSendAsap(to, true);
   if (s == NATS_OK) s = natsOptions_DisableNoResponders(to, true);
@@ -679,6 +815,8 @@ static void free_wire(ae_wire *wire) {
   pthread_mutex_destroy(&wire->lock);
   pthread_cond_destroy(&wire->ended);
   ae_buf_clear(&wire->prefix);
+  ae__plain_clear(&wire->raw);
+  ae_map_clear(&wire->by_sid);
   ae_free(wire->slots);
   ae_free(wire->urls);
   ae_free(wire);
@@ -694,6 +832,8 @@ static natsStatus make_inbox(ae_wire *wire) {
   natsInbox_Destroy(inbox);
   s = natsConnection_SubscribeSync(&wire->inbox, wire->nc, ae_buf_cstr(&all));
   if (s == NATS_OK) s = natsSubscription_SetPendingLimits(wire->inbox, -1, -1);
+  if (s == NATS_OK)
+    wire->inbox_sid = (uint64_t)natsSubscription_GetID(wire->inbox);
   ae_buf_clear(&all);
   return s;
 }
@@ -705,6 +845,48 @@ static void give_up(ae_wire *wire) {
   free_wire(wire);
 }
 
+static bool asks_for_tls(const ae_wire_options *options) {
+  return options->tls || options->ca || options->certificate ||
+         strstr(options->url, "tls://");
+}
+
+/* `again`: the same with `plain` false tells more: the server wants TLS, asked
+ * for or not, or it hung up. (A buffer of one byte sends what logs in by parts,
+ * so that a server that refuses the first may be gone before it is heard.) */
+static ae_status connect_once(ae_wire *wire, const ae_wire_options *options,
+                              bool *again, ae_error *err) {
+  *again = false;
+  wire->urls = ae_strdup(options->url);
+  natsStatus s = natsOptions_Create(&wire->options);
+  if (s == NATS_OK) s = set_options(wire, options);
+  if (s == NATS_OK) s = natsConnection_Connect(&wire->nc, wire->options);
+  if (s == NATS_OK) s = make_inbox(wire);
+  if (s != NATS_OK) {
+    *again = s == NATS_IO_ERROR || s == NATS_CONNECTION_CLOSED;
+    return connect_failed(options->url, s, err);
+  }
+  learn(wire);
+  return ae__greeting(wire->info.server, wire->info.version, again, err);
+}
+
+/* Nothing is polled yet. */
+static void disconnect(ae_wire *wire) {
+  if (wire->nc) close_nats(wire);
+  natsSubscription_Destroy(wire->inbox);
+  natsConnection_Destroy(wire->nc);
+  natsOptions_Destroy(wire->options);
+  if (wire->fd >= 0) close(wire->fd);
+  wire->inbox = NULL;
+  wire->nc = NULL;
+  wire->options = NULL;
+  wire->fd = -1;
+  wire->over = wire->drop = wire->lost = wire->back = false;
+  atomic_store(&wire->writing, false);
+  ae_buf_reset(&wire->prefix);
+  ae_free(wire->urls);
+  wire->urls = NULL;
+}
+
 ae_status ae_wire_open(ae_loop *loop, const ae_wire_options *options,
                        ae_wire **out, ae_error *err) {
   *out = NULL;
@@ -712,7 +894,6 @@ ae_status ae_wire_open(ae_loop *loop, const ae_wire_options *options,
   ae_wire *wire = ae_zalloc(sizeof *wire);
   wire->loop = loop;
   wire->thread = pthread_self();
-  wire->urls = ae_strdup(options->url);
   wire->changed = options->changed;
   wire->changed_data = options->data;
   wire->fd = wire->polled_fd = -1;
@@ -723,16 +904,15 @@ ae_status ae_wire_open(ae_loop *loop, const ae_wire_options *options,
   pthread_cond_init(&wire->ended, NULL);
   ae_list_init(&wire->subscriptions);
   ae_list_init(&wire->requests);
+  wire->plain = !asks_for_tls(options);
   ae_error why = {0};
-  natsStatus s = natsOptions_Create(&wire->options);
-  if (s == NATS_OK) s = set_options(wire, options);
-  if (s == NATS_OK) s = natsConnection_Connect(&wire->nc, wire->options);
-  if (s == NATS_OK) s = make_inbox(wire);
-  ae_status status =
-      s == NATS_OK ? AE_OK : connect_failed(options->url, s, &why);
-  if (status == AE_OK) {
-    learn(wire);
-    status = ae__greeting(wire->info.server, wire->info.version, &why);
+  bool again;
+  ae_status status = connect_once(wire, options, &again, &why);
+  if (again && wire->plain) {
+    disconnect(wire);
+    wire->plain = false;
+    ae_error_clear(&why);
+    status = connect_once(wire, options, &again, &why);
   }
   if (status != AE_OK) {
     give_up(wire);

@@ -90,7 +90,8 @@ typedef struct ae_wire_message {
   const char *subject;
   const char *reply; /* NULL: none */
   ae_str body;
-  void *impl; /* private */
+  ae_str headers; /* private, as is */
+  void *impl;
 } ae_wire_message;
 /* NULL: not there. Lives as long as the message. */
 const char *ae_wire_message_header(const ae_wire_message *message,
