@@ -9,12 +9,16 @@
 #include "store/bench.h"
 #include "store/keep.h"
 
-enum { HOT = 256 /* in flight at the one hot actor */ };
+enum {
+  HOT = 256, /* in flight at the one hot actor */
+  TURNS = 6, /* both sides take so many, by turns */
+};
 
 typedef struct pair {
   const ae_bench_options *options;
   ae__bench_app app;
   ae_buf data;
+  size_t bytes; /* of a commit in the stream */
   ae_bench_report report;
   void *report_data;
 } pair;
@@ -36,90 +40,143 @@ static void name(ae_bench_run *run, const char *name, const char *what,
   run->durable = "replicated";
 }
 
-static ae_status ours(pair *p, uint32_t in_flight, uint32_t actors,
-                      ae_bench_run *run, ae_error *err) {
-  ae__histogram *histogram = ae_zalloc(sizeof *histogram);
-  ae__stopwatch watch = {0};
+/* What one side did. */
+typedef struct side {
+  ae__histogram *histogram;
+  ae__stopwatch watch;
+  ae_bench_run run;
+} side;
+
+static void side_end(side *s, uint32_t in_flight, uint32_t actors) {
+  ae__bench_percentiles(s->histogram, &s->run);
+  s->run.in_flight = in_flight;
+  s->run.actors = actors;
+  ae_free(s->histogram);
+}
+
+static ae_status ours(pair *p, side *s, double seconds, uint32_t in_flight,
+                      uint32_t actors, uint64_t random, ae_error *err) {
   ae__load load = {.app = &p->app,
                    .data = ae_buf_view(&p->data),
                    .actors = actors,
-                   .random = AE__BENCH_SEED,
-                   .histogram = histogram};
-  ae__stopwatch_start(&watch);
-  load.until = watch.wall_from + (uint64_t)(p->options->seconds * 1e9);
+                   .random = random,
+                   .histogram = s->histogram};
+  ae__stopwatch_start(&s->watch);
+  load.until = s->watch.wall_from + (uint64_t)(seconds * 1e9);
   ae_status status = ae__load_run(&load, in_flight, err);
-  ae__stopwatch_stop(&watch, run);
-  ae__bench_percentiles(histogram, run);
-  run->operations = load.answered;
-  run->in_flight = in_flight;
-  run->actors = actors;
-  ae_free(histogram);
+  ae__stopwatch_stop(&s->watch, &s->run);
+  s->run.operations += load.answered;
   return status;
 }
 
-static ae_status bare(pair *p, uint32_t in_flight, ae_bench_run *run,
+static ae_status bare(side *s, ae_bare_jetstream *of, double seconds,
                       ae_error *err) {
-  ae__histogram *histogram = ae_zalloc(sizeof *histogram);
-  ae__stopwatch watch = {0};
-  const ae_bare_jetstream ask = {.url = p->options->store,
-                                 .in_flight = in_flight,
-                                 .actors = p->options->actors,
-                                 .replicas = p->app.config.replicas,
-                                 .seconds = p->options->seconds,
-                                 .stopped = ae__bench_stopped,
-                                 .each = add_ns,
-                                 .data = histogram};
-  ae__stopwatch_start(&watch);
-  double seconds = 0;
+  ae__stopwatch_start(&s->watch);
   ae_status status =
-      ae_store_bare_jetstream(&ask, &run->operations, &seconds, err);
-  ae__stopwatch_stop(&watch, run);
-  run->seconds = seconds;
-  ae__bench_percentiles(histogram, run);
-  run->in_flight = in_flight;
-  run->actors = p->options->actors;
-  ae_free(histogram);
+      ae_bare_jetstream_run(of, seconds, &s->run.operations, err);
+  ae__stopwatch_stop(&s->watch, &s->run);
   return status;
 }
 
 /* -- commands -- */
 
+/* By turns, so that what else the machine does meets both. */
+static ae_status turns(pair *p, uint32_t in_flight, side *mine, side *other,
+                       ae_error *err) {
+  const ae_bare_jetstream_options ask = {.url = p->options->store,
+                                         .in_flight = in_flight,
+                                         .actors = p->options->actors,
+                                         .replicas = p->app.config.replicas,
+                                         .bytes = p->bytes,
+                                         .stopped = ae__bench_stopped,
+                                         .each = add_ns,
+                                         .data = other->histogram};
+  ae_bare_jetstream *of;
+  uint64_t random = AE__BENCH_SEED;
+  double seconds = p->options->seconds / TURNS;
+  ae_status status = ae_bare_jetstream_open(&ask, &of, err);
+  for (int i = 0; i < TURNS && status == AE_OK; i++) {
+    status = ours(p, mine, seconds, in_flight, p->options->actors,
+                  ae__bench_random(&random), err);
+    if (status == AE_OK) status = bare(other, of, seconds, err);
+  }
+  ae_bare_jetstream_close(of);
+  return status;
+}
+
 static ae_status commands(pair *p, uint32_t in_flight, double *alone,
                           ae_error *err) {
-  ae_bench_run mine = {0}, other = {0};
+  side mine = {.histogram = ae_zalloc(sizeof *mine.histogram)};
+  side other = {.histogram = ae_zalloc(sizeof *other.histogram)};
   name(
-      &mine, in_flight > 1 ? "commands" : "one_at_a_time",
+      &mine.run, in_flight > 1 ? "commands" : "one_at_a_time",
       "bank account deposits decided, appended to the stream and answered, the "
       "follower beside them",
       "commands");
-  name(&other, in_flight > 1 ? "bare_async" : "bare_sync",
-       "messages with the same guards published by nats.c alone, an ordered "
-       "consumer beside them",
+  name(&other.run, in_flight > 1 ? "bare_async" : "bare_sync",
+       "messages of the same size with the same guards published by nats.c "
+       "alone, an ordered consumer beside them, in turns with the commands",
        "messages");
-  ae_status status = ours(p, in_flight, p->options->actors, &mine, err);
-  if (status == AE_OK) status = bare(p, in_flight, &other, err);
+  ae_status status = turns(p, in_flight, &mine, &other, err);
+  side_end(&mine, in_flight, p->options->actors);
+  side_end(&other, in_flight, p->options->actors);
   if (status != AE_OK) return status;
-  p->report(p->report_data, &mine);
+  p->report(p->report_data, &mine.run);
   if (in_flight > 1) {
-    other.ratio = rate_of(&mine) / rate_of(&other);
-    other.ratio_is = "of its rate reach the commands (asked: 0.8)";
+    other.run.ratio = rate_of(&mine.run) / rate_of(&other.run);
+    other.run.ratio_is = "of its rate reach the commands (asked: 0.8)";
   } else {
-    other.ratio = mine.p50_us / other.p50_us;
-    other.ratio_is = "times as long takes a command, p50 (asked: 1.3)";
-    *alone = rate_of(&other);
+    other.run.ratio = mine.run.p50_us / other.run.p50_us;
+    other.run.ratio_is = "times as long takes a command, p50 (asked: 1.3)";
+    *alone = rate_of(&other.run);
   }
-  p->report(p->report_data, &other);
+  p->report(p->report_data, &other.run);
   return AE_OK;
 }
 
 static ae_status hot(pair *p, double alone, ae_error *err) {
-  ae_bench_run run = {0};
-  name(&run, "hot_actor", "the same deposits, all to one account", "commands");
-  ae_status status = ours(p, HOT, 1, &run, err);
-  run.ratio = alone > 0 ? rate_of(&run) / alone : 0;
-  run.ratio_is = "times the rate of nats.c one at a time (asked: 10)";
-  if (status == AE_OK) p->report(p->report_data, &run);
+  side mine = {.histogram = ae_zalloc(sizeof *mine.histogram)};
+  name(&mine.run, "hot_actor", "the same deposits, all to one account",
+       "commands");
+  ae_status status =
+      ours(p, &mine, p->options->seconds, HOT, 1, AE__BENCH_SEED, err);
+  side_end(&mine, HOT, 1);
+  mine.run.ratio = alone > 0 ? rate_of(&mine.run) / alone : 0;
+  mine.run.ratio_is = "times the rate of nats.c one at a time (asked: 10)";
+  if (status == AE_OK) p->report(p->report_data, &mine.run);
   return status;
+}
+
+/* How long a commit is. */
+
+typedef struct counting {
+  ae_stats_read read; /* first */
+  ae_loop *loop;
+  ae_status status;
+} counting;
+
+static void on_counted(ae_stats_read *read, ae_status status,
+                       const ae_error *err) {
+  counting *count = (counting *)read;
+  (void)err;
+  count->status = status;
+  ae_loop_stop(count->loop);
+}
+
+static ae_status measure(pair *p, ae_error *err) {
+  counting count = {
+      .read = {.ns = ae_str_of(p->app.ns), .cb = on_counted},
+      .loop = &p->app.loop,
+  };
+  ae_status status =
+      ae_store_stats(ae_node_store(p->app.node), &count.read, err);
+  if (status != AE_OK) return status;
+  ae_loop_run(&p->app.loop);
+  const ae_stats *stats = &count.read.stats;
+  if (count.status != AE_OK || stats->commits == 0)
+    return ae_error_set(err, count.status, "what is stored cannot be counted");
+  p->bytes = (size_t)(stats->bytes / stats->commits);
+  return AE_OK;
 }
 
 /* -- the follower -- */
@@ -273,6 +330,7 @@ ae_status ae_bench_jetstream(const ae_bench_options *options,
   ae_status status = ae__bench_app_open(&p.app, options->store, err);
   if (status == AE_OK)
     status = ae__load_fill(&p.app, options, ae_buf_view(&p.data), 1, err);
+  if (status == AE_OK) status = measure(&p, err);
   if (status == AE_OK) status = commands(&p, options->in_flight, &alone, err);
   if (status == AE_OK && options->in_flight > 1)
     status = commands(&p, 1, &alone, err);

@@ -22,7 +22,9 @@ enum {
   CLOSE_MS = 1000,
   TICK_MS = 50,        /* how exact a request's time is */
   IO_BYTES = 1 << 18,  /* taken from the socket at once */
-  OUT_BYTES = 1 << 16, /* sent before the turn is over */
+  IN_BYTES = 1 << 15,  /* … past nats.c: what they bring about goes out before
+                          the rest is looked at, and the server stays busy */
+  OUT_BYTES = 1 << 14, /* sent before the turn is over */
   BACKOFF_MS = 5000,   /* at most, between two rounds of reconnecting */
 };
 
@@ -305,7 +307,7 @@ static void read_plain(ae_wire *wire) {
       .message = on_frame, .control = on_control, .data = wire};
   wire->handing = true;
   ae__plain_end end =
-      ae__plain_read(&wire->raw, wire->polled_fd, IO_BYTES, &reader);
+      ae__plain_read(&wire->raw, wire->polled_fd, IN_BYTES, &reader);
   wire->handing = false;
   if (wire->swept) sweep(wire);
   if (end == AE__PLAIN_OVER) natsConnection_ProcessReadEvent(wire->nc);

@@ -9,10 +9,13 @@
 #include "base/mem.h"
 #include "store/bench.h"
 
-enum { BODY_BYTES = 200, NAME_MAX_BYTES = 96, CATCH_UP_S = 10 };
+enum { NAME_MAX_BYTES = 96, CATCH_UP_S = 10 };
 
-typedef struct bare {
-  const ae_bare_jetstream *ask;
+typedef struct ae_bare_jetstream bare;
+struct ae_bare_jetstream {
+  ae_bare_jetstream_options ask;
+  char *body;
+  uint64_t random;
   natsConnection *nc;
   jsCtx *js;
   natsSubscription *consumer; /* ordered, beside the publisher */
@@ -27,12 +30,12 @@ typedef struct bare {
   uint64_t answered;
   uint64_t consumed;
   natsStatus failed;
-} bare;
+};
 
 static ae_status fail(const bare *b, natsStatus s, ae_error *err) {
   const char *text = nats_GetLastError(NULL);
   ae_error_set(err, AE_STORE_UNAVAILABLE, "%s with nats.c alone: %s%s%s",
-               b->ask->url, natsStatus_GetText(s), text ? ": " : "",
+               b->ask.url, natsStatus_GetText(s), text ? ": " : "",
                text ? text : "");
   ae_error_cstr(err, "cause", natsStatus_GetText(s));
   return AE_STORE_UNAVAILABLE;
@@ -64,7 +67,6 @@ static void catch_up(bare *b) {
 
 static natsStatus message(const bare *b, uint32_t actor, natsMsg **out,
                           jsPubOptions *options, char id[NAME_MAX_BYTES]) {
-  static const char body[BODY_BYTES];
   char subject[NAME_MAX_BYTES];
   snprintf(subject, sizeof subject, "%s.a-%" PRIu32, b->stream, actor);
   snprintf(id, NAME_MAX_BYTES, "%.60s:%" PRIu64, subject, b->sequences[actor]);
@@ -72,7 +74,7 @@ static natsStatus message(const bare *b, uint32_t actor, natsMsg **out,
   options->MsgId = id;
   options->ExpectLastSubjectSeq = b->sequences[actor];
   options->ExpectNoMessage = b->sequences[actor] == 0;
-  return natsMsg_Create(out, subject, NULL, body, BODY_BYTES);
+  return natsMsg_Create(out, subject, NULL, b->body, (int)b->ask.bytes);
 }
 
 static uint32_t actor_of(const char *subject) {
@@ -88,7 +90,7 @@ static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *ack, jsPubAckErr *error,
   pthread_mutex_lock(&b->lock);
   if (ack) {
     b->sequences[actor] = ack->Sequence;
-    b->ask->each(b->ask->data, now - b->started[actor]);
+    b->ask.each(b->ask.data, now - b->started[actor]);
     b->answered++;
   } else if (b->failed == NATS_OK) {
     b->failed = error ? error->Err : NATS_ERR;
@@ -100,19 +102,24 @@ static void on_ack(jsCtx *js, natsMsg *msg, jsPubAck *ack, jsPubAckErr *error,
   natsMsg_Destroy(msg);
 }
 
-static natsStatus one_async(bare *b, uint64_t *random) {
+/* xorshift64 */
+static uint64_t next_random(bare *b) {
+  b->random ^= b->random << 13;
+  b->random ^= b->random >> 7;
+  return b->random ^= b->random << 17;
+}
+
+static natsStatus one_async(bare *b) {
   char id[NAME_MAX_BYTES];
   jsPubOptions options;
   natsMsg *msg = NULL;
   pthread_mutex_lock(&b->lock);
-  while ((b->in_flight >= b->ask->in_flight || b->idle_count == 0) &&
+  while ((b->in_flight >= b->ask.in_flight || b->idle_count == 0) &&
          b->failed == NATS_OK)
     pthread_cond_wait(&b->free, &b->lock);
   natsStatus s = b->failed;
-  *random ^= *random << 13;
-  *random ^= *random >> 7;
-  *random ^= *random << 17;
-  uint32_t at = (uint32_t)(*random % (b->idle_count ? b->idle_count : 1));
+  uint32_t at =
+      (uint32_t)(next_random(b) % (b->idle_count ? b->idle_count : 1));
   uint32_t actor = b->idle[at];
   b->idle[at] = b->idle[--b->idle_count];
   b->in_flight++;
@@ -124,21 +131,18 @@ static natsStatus one_async(bare *b, uint64_t *random) {
   return s;
 }
 
-static natsStatus one_sync(bare *b, uint64_t *random) {
+static natsStatus one_sync(bare *b) {
   char id[NAME_MAX_BYTES];
   jsPubOptions options;
   jsPubAck *ack = NULL;
   natsMsg *msg = NULL;
-  *random ^= *random << 13;
-  *random ^= *random >> 7;
-  *random ^= *random << 17;
-  uint32_t actor = (uint32_t)(*random % b->ask->actors);
+  uint32_t actor = (uint32_t)(next_random(b) % b->ask.actors);
   uint64_t from = ae_clock_mono();
   natsStatus s = message(b, actor, &msg, &options, id);
   if (s == NATS_OK) s = js_PublishMsg(&ack, b->js, msg, &options, NULL);
   if (s == NATS_OK) {
     b->sequences[actor] = ack->Sequence;
-    b->ask->each(b->ask->data, ae_clock_mono() - from);
+    b->ask.each(b->ask.data, ae_clock_mono() - from);
     b->answered++;
   }
   jsPubAck_Destroy(ack);
@@ -157,7 +161,7 @@ static natsStatus set_up(bare *b) {
   snprintf(b->stream, sizeof b->stream, "aether_bare_%" PRIx64,
            ae_clock_mono());
   snprintf(subjects, sizeof subjects, "%s.>", b->stream);
-  natsStatus s = natsConnection_ConnectTo(&b->nc, b->ask->url);
+  natsStatus s = natsConnection_ConnectTo(&b->nc, b->ask.url);
   if (s == NATS_OK) s = jsOptions_Init(&options);
   options.PublishAsync.AckHandler = on_ack;
   options.PublishAsync.AckHandlerClosure = b;
@@ -167,7 +171,7 @@ static natsStatus set_up(bare *b) {
   config.Subjects = list;
   config.SubjectsLen = 1;
   config.Storage = js_FileStorage;
-  config.Replicas = b->ask->replicas;
+  config.Replicas = b->ask.replicas;
   config.Duplicates = INT64_C(20000000000);
   if (s == NATS_OK) s = js_AddStream(NULL, b->js, &config, NULL, NULL);
   if (s == NATS_OK) s = jsSubOptions_Init(&ordered);
@@ -179,7 +183,9 @@ static natsStatus set_up(bare *b) {
   return s;
 }
 
-static void tear_down(bare *b) {
+void ae_bare_jetstream_close(bare *b) {
+  if (!b) return;
+  if (b->consumer && b->failed == NATS_OK) catch_up(b);
   natsSubscription_Destroy(b->consumer);
   if (b->js) js_DeleteStream(b->js, b->stream, NULL, NULL);
   jsCtx_Destroy(b->js);
@@ -189,39 +195,53 @@ static void tear_down(bare *b) {
   ae_free(b->sequences);
   ae_free(b->idle);
   ae_free(b->started);
+  ae_free(b->body);
+  ae_free(b);
 }
 
-ae_status ae_store_bare_jetstream(const ae_bare_jetstream *ask,
-                                  uint64_t *operations, double *seconds,
-                                  ae_error *err) {
-  bare b = {.ask = ask};
-  uint64_t random = UINT64_C(0x9e3779b97f4a7c15);
-  pthread_mutex_init(&b.lock, NULL);
-  pthread_cond_init(&b.free, NULL);
-  b.sequences = ae_zalloc(ask->actors * sizeof *b.sequences);
-  b.started = ae_zalloc(ask->actors * sizeof *b.started);
-  b.idle = ae_zalloc(ask->actors * sizeof *b.idle);
-  for (uint32_t i = 0; i < ask->actors; i++) b.idle[b.idle_count++] = i;
-  natsStatus s = set_up(&b);
-  uint64_t from = ae_clock_mono();
-  uint64_t until = from + (uint64_t)(ask->seconds * 1e9);
+ae_status ae_bare_jetstream_open(const ae_bare_jetstream_options *options,
+                                 bare **out, ae_error *err) {
+  bare *b = ae_zalloc(sizeof *b);
+  b->ask = *options;
+  b->random = UINT64_C(0x9e3779b97f4a7c15);
+  pthread_mutex_init(&b->lock, NULL);
+  pthread_cond_init(&b->free, NULL);
+  b->body = ae_zalloc(options->bytes + 1);
+  b->sequences = ae_zalloc(options->actors * sizeof *b->sequences);
+  b->started = ae_zalloc(options->actors * sizeof *b->started);
+  b->idle = ae_zalloc(options->actors * sizeof *b->idle);
+  while (b->idle_count < options->actors) {
+    b->idle[b->idle_count] = b->idle_count;
+    b->idle_count++;
+  }
+  natsStatus s = set_up(b);
+  *out = s == NATS_OK ? b : NULL;
+  if (s == NATS_OK) return AE_OK;
+  ae_status status = fail(b, s, err);
+  ae_bare_jetstream_close(b);
+  return status;
+}
+
+ae_status ae_bare_jetstream_run(bare *b, double seconds, uint64_t *operations,
+                                ae_error *err) {
+  uint64_t before = b->answered;
+  uint64_t until = ae_clock_mono() + (uint64_t)(seconds * 1e9);
+  natsStatus s = NATS_OK;
   bool stopped = false;
   while (s == NATS_OK && !stopped && ae_clock_mono() < until) {
-    s = ask->in_flight > 1 ? one_async(&b, &random) : one_sync(&b, &random);
-    stopped = ask->stopped();
+    s = b->ask.in_flight > 1 ? one_async(b) : one_sync(b);
+    stopped = b->ask.stopped();
   }
-  if (ask->in_flight > 1 && b.js) {
-    natsStatus done = js_PublishAsyncComplete(b.js, NULL);
+  if (b->ask.in_flight > 1) {
+    natsStatus done = js_PublishAsyncComplete(b->js, NULL);
     if (s == NATS_OK) s = done;
   }
-  *operations = b.answered;
-  *seconds = (double)(ae_clock_mono() - from) / 1e9;
-  if (s == NATS_OK) catch_up(&b);
-  ae_status status = s == NATS_OK ? AE_OK : fail(&b, s, err);
-  if (status == AE_OK && stopped)
-    status = ae_error_set(err, AE_CANCELED, "interrupted");
-  tear_down(&b);
-  return status;
+  pthread_mutex_lock(&b->lock);
+  *operations += b->answered - before;
+  if (s != NATS_OK) b->failed = s;
+  pthread_mutex_unlock(&b->lock);
+  if (s != NATS_OK) return fail(b, s, err);
+  return stopped ? ae_error_set(err, AE_CANCELED, "interrupted") : AE_OK;
 }
 
 /* -- one ordered consumer over all there is -- */
@@ -245,8 +265,7 @@ static void on_counted(natsConnection *nc, natsSubscription *sub, natsMsg *msg,
 ae_status ae_store_bare_consume(const char *url, const char *subjects,
                                 uint64_t wanted, double *seconds,
                                 ae_error *err) {
-  const ae_bare_jetstream ask = {.url = url};
-  bare b = {.ask = &ask};
+  bare b = {.ask = {.url = url}};
   counting c = {.wanted = wanted};
   jsSubOptions ordered;
   pthread_mutex_init(&c.lock, NULL);
