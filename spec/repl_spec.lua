@@ -262,11 +262,18 @@ return {
       assert.equal("2\n", out, text)
       assert.equal(1, status)
     end
+    -- Inside of a function of the library, which no error ends.
+    local out, problems = ask(
+      'x = 1\nreturn ("a"):rep(100000):find((".-"):rep(8) .. "b")\n1 + 1\n',
+      "cell", "--timeout", "200")
+    assert.equal("2\n", out)
+    assert.matches("stopped: it took more than 200 ms %(%-%-timeout%); what was assigned is gone", problems)
+    assert.is_nil(problems:find("handler", 1, true), problems)
     program.write(
       folder .. "/aether.lua",
       'return { namespaces = { cell = { modules = "cell", limits = { memory_mb = 4 } } } }'
     )
-    local out, problems = ask([[
+    out, problems = ask([[
 local t = {} ; while true do t[#t + 1] = ("x"):rep(1000) .. #t end
 1 + 1
 ]])

@@ -56,7 +56,7 @@ static void on_count(lua_State *L, lua_Debug *ar) {
   prompt->stopping = true;
   lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
   if (late)
-    luaL_error(L, "stopped: it took more than %d ms",
+    luaL_error(L, "stopped: it took more than %d ms (--timeout)",
                (int)(prompt->ns / 1000000));
   luaL_error(L, "interrupted");
 }
@@ -474,16 +474,21 @@ static void decide_and_answer(ae_prompt *prompt) {
 
 /* -- steps -- */
 
+/* It was in what cannot be ended by an error, a pattern for example. */
+static void all_gone(const ae_prompt *prompt, ae_error *err) {
+  ae_error_set(err, AE_SCRIPT_TIMEOUT,
+               "stopped: it took more than %d ms (--timeout); what was "
+               "assigned is gone",
+               (int)(prompt->ns / 1000000));
+}
+
 static ae_prompt_step go_on(ae_prompt *prompt, ae_buf *out, ae_error *err) {
   size_t before = out->len;
   prompt->out = out;
   for (;;) {
     if (!is_held(prompt)) {
       drop_thread(prompt);
-      ae_error_set(
-          err, AE_SCRIPT_TIMEOUT,
-          "stopped: it took more than %d ms; what was assigned is gone",
-          (int)(prompt->ns / 1000000));
+      all_gone(prompt, err);
       return AE_PROMPT_FAILED;
     }
     ae_status status = run_bounded(prompt, step_work, prompt, err);
@@ -492,6 +497,7 @@ static ae_prompt_step go_on(ae_prompt *prompt, ae_buf *out, ae_error *err) {
         ae_error_str(err, "traceback", ae_buf_view(&prompt->trace));
       ae_buf_reset(&prompt->trace);
       drop_thread(prompt);
+      if (status == AE_SCRIPT_TIMEOUT) all_gone(prompt, err);
       out->len = before;
       return AE_PROMPT_FAILED;
     }

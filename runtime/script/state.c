@@ -1,11 +1,14 @@
 /* The state and the gate. Its stack holds two values for good: the handler of
  * errors and the runner; a call pushes the runner again and nothing else, so
  * that whatever can raise does so inside the protected call. */
+#define _GNU_SOURCE /* RTLD_DEFAULT */
 #include "script/state.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <lualib.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdlib.h>
 
@@ -389,7 +392,13 @@ static void open_library(ae_script *script, lua_State *L, void *arg) {
   ae__ctx_open(script, L);
 }
 
+static void check_pow(void) {
+  AE_ASSERT(dlsym(RTLD_DEFAULT, "pow") == (void *)ae__pow);
+}
+
 ae_status ae__state_open(ae_script *script, ae_error *err) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, check_pow);
   static _Atomic uint32_t generations;
   size_t limit = script->memory;
   if (limit < AE_MEMORY_LEAST) {

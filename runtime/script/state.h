@@ -193,6 +193,10 @@ ae_script *ae__script_of(lua_State *L);
 void ae__sort(ae_script *script, void *items, size_t count, size_t size,
               int (*compare)(const void *, const void *));
 
+/* -- pow.c -- */
+/* What LuaJIT has to find as pow. */
+extern double (*const ae__pow)(double x, double y);
+
 /* -- mcode.c -- */
 /* Gives back the machine code of a state that is not closed. */
 void ae__mcode_free(const void *state);

@@ -63,6 +63,7 @@ static void say(const ae_script *script, const ae_module *module,
 
 static void log_stop(const ae_script *script, const ae_module *module,
                      ae_log_level level, const char *text, const char *cause) {
+  if (script->log) return; /* a prompt: who is at it reads the error */
   ae_log(level, text, "namespace", script->ns, "module",
          module ? module->name : "", "cause", cause, NULL);
 }

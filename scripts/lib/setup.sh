@@ -7,7 +7,7 @@ export LC_ALL=C.UTF-8
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config luajit
   libluajit-5.1-dev libuv1-dev libmsgpack-dev libsqlite3-dev libxxhash-dev
   libjson-c-dev libnats-dev libssl-dev libcurl4-openssl-dev libedit-dev
-  node-llhttp)
+  node-llhttp musl-dev)
 test_packages=(libcmocka-dev lua-busted lua-check lua-socket clang-14
   libclang-rt-14-dev clang-format-14 valgrind libc6-dbg sqlite3 nats-server
   curl openssl nodejs chromium-headless-shell)

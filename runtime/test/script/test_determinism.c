@@ -8,7 +8,10 @@
 
 #include <cmocka.h>
 
+#include <luajit.h>
+
 #include "script/app.h"
+#include "script/state.h"
 
 #define HISTORIES 60
 #define EVENTS 40
@@ -246,7 +249,194 @@ static void two_states_agree(void **unused) {
   ae_buf_clear(&half);
 }
 
+/* -- arithmetic -- */
+
+/* Each expression over pairs of numbers that are drawn, odd ones among them,
+ * often enough to be compiled. A number's text says all its bits but a zero's
+ * sign, which its inverse says. */
+static const char calculator[] =
+    "local event = require('aether.event')\n"
+    "local m = { initial = { sums = {} } }\n"
+    "m.decide = { go = function() return event('Gone') end }\n"
+    "local odd = { 0, -0.0, 1, -1, 0.5, -0.5, 1 / 0, -1 / 0, 0 / 0, 2 ^ 31,\n"
+    "  2 ^ 53, -2 ^ 53, 3, 1e300, 1e-310, 0.1, 2 ^ 32 }\n"
+    "local function spread(text, sum)\n"
+    "  for i = 1, #text do sum = (sum * 31 + text:byte(i)) % 4294967291 end\n"
+    "  return sum\n"
+    "end\n"
+    "local function take(state, at, draw, f)\n"
+    "  local sum = 0\n"
+    "  for i = 1, 600 do\n"
+    "    local x, y = draw(), draw()\n"
+    "    local z = f(x, y, i)\n"
+    "    if type(z) == 'number' then\n"
+    "      sum = spread(('%.17g'):format(z), sum)\n"
+    "      if z == 0 then sum = spread(tostring(1 / z), sum) end\n"
+    "    end\n"
+    "  end\n"
+    "  state.sums[at] = sum\n"
+    "end\n"
+    "m.evolve = { Gone = function(state, gone)\n"
+    "  local seed = gone.seed\n"
+    "  local function next() seed = seed * 16807 % 2147483647\n"
+    "    return seed / 2147483647 end\n"
+    "  local function draw()\n"
+    "    local kind = math.floor(next() * 4)\n"
+    "    if kind == 0 then return odd[math.floor(next() * #odd) + 1] end\n"
+    "    if kind == 1 then return math.floor(next() * 40 - 20) end\n"
+    "    if kind == 2 then return (next() - 0.5) * 10 end\n"
+    "    return (next() - 0.5) * 2 ^ math.floor(next() * 120 - 60)\n"
+    "  end\n"
+    "  local at = 0\n"
+    "  local function add(f) at = at + 1 take(state, at, draw, f) end\n";
+
+static const char *const expressions[] = {"x + y",
+                                          "x - y",
+                                          "x * y",
+                                          "x / y",
+                                          "x % y",
+                                          "-x",
+                                          "x % 3",
+                                          "x % -3",
+                                          "x % 1",
+                                          "0 - x",
+                                          "x * 0",
+                                          "x * -1",
+                                          "x ^ y",
+                                          "x ^ 2",
+                                          "x ^ 3",
+                                          "x ^ 0.5",
+                                          "x ^ -1",
+                                          "x ^ -2",
+                                          "x ^ -0.5",
+                                          "2 ^ y",
+                                          "10 ^ y",
+                                          "x ^ (i % 7)",
+                                          "x ^ -(i % 7)",
+                                          "1.0000001 ^ i",
+                                          "math.pow(x, y)",
+                                          "math.exp(x)",
+                                          "math.log(x)",
+                                          "math.log10(x)",
+                                          "math.sqrt(x)",
+                                          "math.sin(x)",
+                                          "math.cos(x)",
+                                          "math.tan(x)",
+                                          "math.asin(x / 20)",
+                                          "math.acos(x / 20)",
+                                          "math.atan(x)",
+                                          "math.atan2(x, y)",
+                                          "math.sinh(x)",
+                                          "math.cosh(x)",
+                                          "math.tanh(x)",
+                                          "math.deg(x)",
+                                          "math.rad(x)",
+                                          "math.floor(x)",
+                                          "math.ceil(x)",
+                                          "math.ceil(x / 4)",
+                                          "math.abs(x)",
+                                          "math.min(x, y)",
+                                          "math.max(x, y)",
+                                          "math.min(x, y, 0)",
+                                          "math.max(0, x, y)",
+                                          "math.min(0 * x, 0)",
+                                          "math.fmod(x, y)",
+                                          "math.modf(x)",
+                                          "(select(2, math.modf(x)))",
+                                          "math.frexp(x)",
+                                          "math.ldexp(x, i % 60)",
+                                          "bit.band(x, 255)",
+                                          "bit.tobit(x)",
+                                          "bit.lshift(x, 3)",
+                                          "bit.arshift(x, y)",
+                                          "tonumber(tostring(x))",
+                                          "x < y and 1 or 0",
+                                          "math.floor(x / y) * y",
+                                          "(i % 7) * -1",
+                                          "-(i % 7)",
+                                          "(i % 7 - 3) % 2",
+                                          "x - x % 1",
+                                          "#('%5.2f'):format(x)",
+                                          "tonumber(('%.3f'):format(y))"};
+#define EXPRESSIONS (sizeof expressions / sizeof *expressions)
+
+static void open_calculator(app *a) {
+  ae_buf text = {0};
+  ae_buf_printf(&text, "%s", calculator);
+  for (size_t i = 0; i < EXPRESSIONS; i++)
+    ae_buf_printf(&text, "  add(function(x, y, i) return %s end)\n",
+                  expressions[i]);
+  ae_buf_printf(&text, "end }\nreturn m\n");
+  a->handler_ms = 60000;
+  app_open(a, "mixer.lua", ae_buf_cstr(&text), NULL);
+  ae_buf_clear(&text);
+}
+
+static void calculate(app *a, unsigned seed, ae_buf *out) {
+  ae_buf data = {0};
+  ae_pack_map(&data, 1);
+  ae_pack_cstr(&data, "seed");
+  ae_pack_uint(&data, seed);
+  const ae_script_event event = {.type = AE_STR("Gone"),
+                                 .revision = 1,
+                                 .version = 1,
+                                 .data = ae_buf_view(&data)};
+  ae_state state = app_initial(a, "mixer");
+  size_t done;
+  if (ae_script_evolve(app_module(a, "mixer"), state, AE_STR("bank"),
+                       AE_STR("a-1"), &event, 1, &done, &a->err) != AE_OK)
+    fail_msg("%s", ae_error_text(&a->err));
+  dump(a, state, out);
+  ae_script_drop(app_module(a, "mixer"), state);
+  ae_buf_clear(&data);
+}
+
+static uint64_t sum_at(const ae_buf *state, size_t index) {
+  ae_str sums, one = {0};
+  uint64_t sum = 0;
+  uint32_t count;
+  assert_true(ae_unpack_field(ae_buf_view(state), "sums", &sums));
+  ae_unpack cursor = ae_unpack_of(sums);
+  assert_true(ae_unpack_array(&cursor, &count));
+  assert_int_equal(count, EXPRESSIONS);
+  for (size_t i = 0; i <= index; i++) ae_unpack_skip(&cursor, &one);
+  cursor = ae_unpack_of(one);
+  assert_true(ae_unpack_uint(&cursor, &sum));
+  return sum;
+}
+
+/* Interpreted and compiled code of LuaJIT, and the mathematics of whatever
+ * machine this is: the sum over all of it is the same on each. */
+static void arithmetic_is_the_same_everywhere(void **unused) {
+  (void)unused;
+  app compiled = {0}, interpreted = {0};
+  ae_buf one = {0}, other = {0};
+  uint64_t all = 0;
+  open_calculator(&compiled);
+  open_calculator(&interpreted);
+  luaJIT_setmode(interpreted.script->L, 0,
+                 LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+  for (unsigned seed = 1; seed <= 8; seed++) {
+    calculate(&compiled, seed, &one);
+    calculate(&interpreted, seed, &other);
+    for (size_t i = 0; i < EXPRESSIONS; i++) {
+      if (sum_at(&one, i) != sum_at(&other, i))
+        fail_msg("seed %u: compiled, %s is another one", seed, expressions[i]);
+      all = all * 31 + sum_at(&one, i);
+    }
+    assert_same(&one, &other, seed, "compiled and interpreted");
+  }
+  /* Where an expression is added this is another one, and else never. */
+  assert_int_equal(all, UINT64_C(0x5bb0f9c00605c3cc));
+  app_close(&compiled);
+  app_close(&interpreted);
+  ae_buf_clear(&one);
+  ae_buf_clear(&other);
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(two_states_agree)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(two_states_agree),
+      cmocka_unit_test(arithmetic_is_the_same_everywhere)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
