@@ -116,7 +116,9 @@ struct ae__js_space {
   ae_list behind;   /* ops, for the follower */
   ae_wire_request request;
   unsigned tries;
-  bool again; /* ask for the stream again when that is done */
+  bool again;        /* ask for the stream again when that is done */
+  bool discard;      /* the follower's file is not to be used again */
+  uint64_t differed; /* ms, loop time: when it was found to be another's */
 
   /* the follower */
   ae_store *inner; /* SQLite; NULL: none */
@@ -131,6 +133,7 @@ struct ae__js_space {
   uint64_t behindhand; /* taken in, and not yet answered */
   char *flow;          /* reply that lets the server go on; NULL: none */
   uint64_t heard;      /* ms, loop time */
+  bool unfollowed;     /* the server refuses it, and the log has said so */
   uint64_t until;      /* FILLING: the sequence to reach */
   bool snapshots;      /* their stream is there */
   bool new;            /* the file was made just now */
@@ -162,6 +165,8 @@ struct ae__js {
   ae_list stranded; /* flights without a connection, or to be sent again */
   uv_timer_t timer;
   uv_timer_t resend;   /* runs while flights wait for a rival's to be settled */
+  bool silent;         /* it does not answer, and the log has said so */
+  uint64_t silenced;   /* ms, loop time: when that changed; 0: never */
   size_t flights, ops; /* under way: close waits for the flights */
   unsigned leaving;    /* inner stores being closed */
   bool closing, over;
@@ -186,6 +191,11 @@ void ae__js_space_check(ae__js_space *space);
 /* Its inner store is closed, and what waits fails. */
 void ae__js_space_leave(ae__js_space *space, ae_status status,
                         const ae_error *err);
+/* The follower has taken in what was stored up to `there`, which is the actor's
+ * last commit for the stream's leader, and has `here` for the last: it was fed
+ * by a replica that differs. It is fetched anew, but not time and again. */
+ae_status ae__js_space_differs(ae__js_space *space, const ae_ref *ref,
+                               uint64_t there, uint64_t here, ae_error *err);
 void ae__js_space_free(ae__js_space *space);
 /* Asks the server's JetStream: `what` behind $JS.API., `json` the body. */
 ae_status ae__js_ask(ae__js *js, ae_wire_request *request, const char *what,
@@ -201,6 +211,8 @@ bool ae__js_answer_uint(const ae__js_answer *answer, const char *key,
 ae_status ae__js_refusal(const ae__js_answer *answer, const char *doing,
                          const char *stream, ae_error *err);
 ae_status ae__js_silence(ae_error *err);
+/* What a request to JetStream ended with: for the log. */
+void ae__js_heard(ae__js_space *space, ae_status status);
 
 /* -- jetstream_follow.c -- */
 ae_status ae__js_follow_open(ae__js_space *space, uint64_t last, ae_error *err);

@@ -218,7 +218,14 @@ static void head_asked(ae_lookup *lookup, ae_status status,
   ae__js_op *op = lookup->data;
   ae__js_head *head = op->of;
   head->asking = false;
-  if (status == AE_OK) {
+  if (status == AE_OK && lookup->last < op->sequence) {
+    ae_error why = {0};
+    head->known = false;
+    status = ae__js_space_differs(head->space, &head->ref, op->sequence,
+                                  lookup->last, &why);
+    if (first_of(head)) fail(head, status, &why);
+    ae_error_clear(&why);
+  } else if (status == AE_OK) {
     head->version = lookup->version;
     head->sequence = lookup->last;
     head->known = head->fresh = true;
@@ -443,6 +450,7 @@ static void on_answer(ae_wire_request *request, ae_status status,
   uint64_t sequence;
   if (status == AE_OK && AE_FAULT("jetstream.answer"))
     status = AE_STORE_UNCERTAIN;
+  ae__js_heard(head->space, status);
   if (status != AE_OK) {
     ae_wire_info info;
     ae_wire_info_get(head->space->js->wire, &info);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pack.h"
@@ -223,6 +224,7 @@ static void on_message(void *data, const ae_wire_message *message) {
   snprintf(space->reply, sizeof space->reply, "%s", message->reply);
   if (sequence <= space->taken) return;
   space->taken = sequence;
+  if (AE_FAULT("jetstream.message")) return;
   take(space, message, sequence);
   if (consumed - space->acknowledged >= ACK_EVERY) let_on(space);
 }
@@ -264,6 +266,7 @@ static void on_consumer(ae_wire_request *request, ae_status status,
   ae__js_space *space = request->data;
   ae__js_answer answer = {0};
   ae_error err = {0};
+  ae__js_heard(space, status);
   if (status == AE_CANCELED || space->js->closing) {
     ae__js_space_leave(space, AE_CANCELED, NULL);
     return;
@@ -271,6 +274,10 @@ static void on_consumer(ae_wire_request *request, ae_status status,
   if (status == AE_OK) ae__js_answer_read(&answer, message);
   if (status == AE_OK && answer.code == 0) {
     space->heard = uv_now(&space->js->store.loop->uv);
+    if (space->unfollowed)
+      ae_log(AE_LOG_INFO, "a stream is followed again", "stream", space->stream,
+             NULL);
+    space->unfollowed = false;
     if (space->phase == AE__JS_STARTING) fill(space);
     if (space->again) ae__js_space_check(space);
   } else if (space->phase == AE__JS_STARTING && !space->taken) {
@@ -279,9 +286,10 @@ static void on_consumer(ae_wire_request *request, ae_status status,
                  : ae__js_silence(&err);
     ae__js_space_leave(space, status, &err);
   } else {
-    if (status == AE_OK)
-      ae_log(AE_LOG_WARN, "a stream cannot be followed; tried again", "stream",
-             space->stream, "cause", answer.text, NULL);
+    if (status == AE_OK && !space->unfollowed)
+      ae_log(AE_LOG_WARN, "a stream cannot be followed; tried until it can",
+             "stream", space->stream, "cause", answer.text, NULL);
+    space->unfollowed = status == AE_OK;
     space->phase = space->new ? AE__JS_FILLING : AE__JS_OPEN;
     ae__js_follow_stop(space);
     space->heard = 0;
@@ -442,7 +450,8 @@ ae_status ae__js_follow_open(ae__js_space *space, uint64_t last,
   ae__js *js = space->js;
   ae_error why = {0};
   ae_buf found = {0};
-  look_through(space, false, &found);
+  look_through(space, space->discard, &found);
+  space->discard = false;
   name_file(space, &found);
   ae_status status = open_file(space, &why);
   bool ahead = status == AE_OK && ae__sqlite_position(space->inner) > last;

@@ -59,9 +59,17 @@ static bool canceled(const ae__js_op *op) {
 static void run_later(ae_task *task) {
   ae__js_op *op = AE_CONTAINER(task, ae__js_op, task);
   ae_loop_release(op->js->store.loop);
-  if (canceled(op) || !op->space->inner) {
+  if (canceled(op)) {
     ae_error_set(&op->error, AE_CANCELED, "the store is closing");
     op->fail(op, AE_CANCELED, &op->error);
+    return;
+  }
+  if (!op->space->inner) {
+    ae_error_set(&op->error, AE_STORE_UNAVAILABLE,
+                 "what this node has of the stream %s is fetched anew",
+                 op->space->stream);
+    ae_error_cstr(&op->error, "cause", "fetched anew");
+    op->fail(op, AE_STORE_UNAVAILABLE, &op->error);
     return;
   }
   op->run(op);
@@ -103,6 +111,7 @@ static void on_last(ae_wire_request *request, ae_status status,
   ae__js_op *op = request->data;
   ae__js_answer answer = {0};
   ae_error err = {0};
+  ae__js_heard(op->space, status);
   if (canceled(op)) status = AE_CANCELED;
   if (status != AE_OK) {
     ae__js_op_fail(op, status == AE_CANCELED ? status : ae__js_silence(&err),

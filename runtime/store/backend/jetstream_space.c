@@ -29,6 +29,8 @@ enum {
   NAME_IN_USE = 10058,
   /* Rivals write within moments; the server remembers each id for so long. */
   DUPLICATES_S = 20,
+  SILENCE_MS = 10000, /* between two words of silence in the log */
+  DIFFERS_MS = 10000, /* between two fetchings of a copy that differs */
 };
 
 #define NONE "none" /* created: there was no stream */
@@ -92,6 +94,27 @@ ae_status ae__js_silence(ae_error *err) {
                "and has the stream a leader?");
   ae_error_cstr(err, "cause", "no answer");
   return AE_STORE_UNAVAILABLE;
+}
+
+/* Said once for each time of silence, which may be long, and of many; and not
+ * of each of many answers that are lost one by one. */
+void ae__js_heard(ae__js_space *space, ae_status status) {
+  ae__js *js = space->js;
+  bool silent = status == AE_STORE_UNCERTAIN;
+  if (silent == js->silent || (!silent && status != AE_OK)) return;
+  ae_wire_info info;
+  uint64_t now = uv_now(&js->store.loop->uv);
+  ae_wire_info_get(js->wire, &info);
+  if (silent && !info.connected) return; /* that has been said */
+  if (silent && js->silenced && now - js->silenced < SILENCE_MS) return;
+  js->silent = silent;
+  js->silenced = now;
+  if (silent)
+    ae_log(AE_LOG_WARN, "JetStream does not answer; asked again until it does",
+           "server", info.server, "stream", space->stream, NULL);
+  else
+    ae_log(AE_LOG_INFO, "JetStream answers again", "server", info.server,
+           "stream", space->stream, NULL);
 }
 
 /* Codes of nats-server's server/errors.json. */
@@ -230,6 +253,29 @@ static void another_stream(ae__js_space *space, const char *what) {
   ae_error_clear(&err);
 }
 
+ae_status ae__js_space_differs(ae__js_space *space, const ae_ref *ref,
+                               uint64_t there, uint64_t here, ae_error *err) {
+  uint64_t now = uv_now(&space->js->store.loop->uv);
+  ae_error_set(
+      err, AE_STORE_UNAVAILABLE,
+      "what this node has of the stream %s differs from what its "
+      "leader has: the last commit of %.*s/%.*s is message %llu there, "
+      "and %llu here; a replica is out of step, or something else "
+      "writes to the stream",
+      space->stream, AE_FMT(ref->type), AE_FMT(ref->id),
+      (unsigned long long)there, (unsigned long long)here);
+  ae_error_cstr(err, "cause", "the local copy differs");
+  if (space->phase == AE__JS_LEAVING ||
+      (space->differed && now - space->differed < DIFFERS_MS))
+    return AE_STORE_UNAVAILABLE;
+  ae_log(AE_LOG_ERROR, "the local copy differs from its stream; fetched anew",
+         "stream", space->stream, "cause", ae_error_text(err), NULL);
+  space->differed = now;
+  space->discard = true;
+  ae__js_space_leave(space, AE_STORE_UNAVAILABLE, err);
+  return AE_STORE_UNAVAILABLE;
+}
+
 /* The stream is there: follow it, or go on following it. */
 static void adopt(ae__js_space *space, const ae__js_answer *info) {
   ae_error err = {0};
@@ -289,6 +335,7 @@ static void on_info(ae_wire_request *request, ae_status status,
   ae__js_space *space = request->data;
   ae__js_answer answer = {0};
   ae_error err = {0};
+  ae__js_heard(space, status);
   if (status == AE_CANCELED || space->js->closing) {
     ae__js_space_leave(space, AE_CANCELED, NULL);
     return;

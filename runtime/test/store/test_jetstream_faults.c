@@ -374,6 +374,35 @@ static void a_follower_is_made_anew(void **state) {
   world_free(node);
 }
 
+/* A replica that is out of step (2.9.10 has such after a network was cut) feeds
+ * a node other commits than the stream's leader has. */
+static void a_copy_that_differs_is_fetched_anew(void **state) {
+  struct world *world = *state;
+  struct outcome outcome;
+  struct kept_list list = {0};
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list); /* is followed */
+  ae_fault_arm("jetstream.message", 1, 0);
+  append_ok(world, "bank/account/a", 1, 1, NULL); /* this is not */
+  append_ok(world, "bank/account/b", 0, 1, NULL);
+  read_all(world, "bank/account/b", 1, UINT64_MAX, &list);
+  ae_fault_reset();
+  append_start(world, &outcome, "bank/account/a", 1, 1, NULL, 0);
+  world_until(world, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_STORE_UNAVAILABLE);
+  assert_non_null(strstr(ae_error_text(&outcome.error), "differs"));
+  outcome_clear(&outcome);
+  append_start(world, &outcome, "bank/account/a", 1, 1, NULL, 0);
+  world_until(world, &outcome.done);
+  assert_int_equal(outcome.append.status, AE_VERSION_CONFLICT);
+  assert_int_equal(outcome.append.current_version, 2);
+  outcome_clear(&outcome);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 2);
+  assert_int_equal(list.count, 2);
+  kept_clear(&list);
+}
+
 static void a_second_node_of_the_name_is_told(void **state) {
   struct world *node = world_new(&named);
   (void)state;
@@ -427,6 +456,7 @@ int main(void) {
       TEST(a_stream_in_memory_is_refused),
       TEST(what_is_above_the_servers_limit_is_refused),
       TEST(a_follower_is_made_anew),
+      TEST(a_copy_that_differs_is_fetched_anew),
       TEST(a_second_node_of_the_name_is_told),
       TEST(a_stream_that_was_deleted_is_noticed),
   };
