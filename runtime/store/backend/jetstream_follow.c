@@ -25,8 +25,8 @@
 
 enum {
   ASK_MS = 5000,
-  HEARTBEAT_S = 5,
-  SILENCE_MS = 12000,    /* two heartbeats and a little */
+  HEARTBEAT_S = 2,
+  SILENCE_MS = 5000,     /* two heartbeats and a little */
   AHEAD_MAX = 16384,     /* commits handed to SQLite before the server waits */
   UNACKNOWLEDGED = 8192, /* messages the server sends before it waits */
   ACK_EVERY = 1024,
