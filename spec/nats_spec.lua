@@ -160,3 +160,42 @@ describe("over NATS #node", function()
     program.remove(path)
   end)
 end)
+
+describe("over a NATS server that takes little #node", function()
+  it("parts what is sent at once, and refuses only what is too large alone", function()
+    local broker = nats.start({ files = { ["nats.conf"] = "max_payload: 65536\n" } })
+    local folder = program.folder()
+    program.fill(folder, { ["cell/note.lua"] = [[
+--- Keeps what it is told.
+local event = require("aether.event")
+return {
+  initial = { n = 0 },
+  decide = { write = function(_, data) return event("Written", { text = data.text }) end },
+  evolve = { Written = function(state) state.n = state.n + 1 end },
+}
+]] })
+    local lines, sizes = {}, {}
+    for i = 1, 200 do sizes[i] = 2000 end
+    sizes[100], sizes[150] = 55000, 70000
+    for i, size in ipairs(sizes) do
+      lines[i] = json.encode({
+        actor = "cell/note/a", command = "write", id = "i-" .. i, data = { text = ("x"):rep(size) },
+      })
+    end
+    local result = program.run_aether({ "-C", folder, "exec", "-", "--store", broker.url },
+      { stdin = table.concat(lines, "\n") .. "\n" })
+    assert.equal(3, result.status, result.err)
+    local accepted, failed = 0, {}
+    for line in result.out:gmatch("[^\n]+") do
+      local outcome = json.decode(line)
+      if outcome.status == "accepted" then accepted = accepted + 1 else failed[#failed + 1] = outcome end
+    end
+    assert.equal(199, accepted)
+    assert.equal(1, #failed)
+    assert.equal(150, failed[1].line)
+    assert.equal("too_large", failed[1].error.code)
+    assert.matches("max_payload", failed[1].error.message)
+    broker:stop()
+    program.remove(folder)
+  end)
+end)

@@ -7,9 +7,8 @@
 
 #define BATCH_COMMANDS 1024
 #define BATCH_BYTES (256u << 10)
-#define RECORD_ROOM                                        \
-  (AE_RECORD_MAX - (64u << 10)) /* for what commands bring \
-                                 */
+#define HEAD_ROOM (64u << 10) /* of a record, at most, besides its commands */
+#define RECORD_ROOM (AE_RECORD_MAX - HEAD_ROOM)
 #define COMMAND_ROOM 64 /* of a command in a record, besides its texts */
 
 /* What was decided of one command. */
@@ -33,6 +32,7 @@ struct ae__batch {
   uint32_t item_count, item_cap;
   uint32_t kept_count; /* the commit's commands, in actors->kept */
   size_t kept_bytes;   /* they take in the record, besides their events */
+  size_t room;         /* for all of them in the store's record */
   ae_buf text;
   ae_buf reason, details; /* the script writes here */
   uint32_t event_count;
@@ -285,6 +285,18 @@ static void over_record(ae__batch *batch, item *it, size_t before,
   }
 }
 
+/* What is alone and too large for this store alone is refused by it: it knows
+ * why. */
+static bool fits(const ae__batch *batch, size_t bytes) {
+  return bytes <= batch->room ||
+         (batch->kept_count == 0 && bytes <= RECORD_ROOM);
+}
+
+static size_t room_of(const ae_store *store) {
+  size_t most = ae_store_record_max(store);
+  return most - (most / 16 < HEAD_ROOM ? most / 16 : HEAD_ROOM);
+}
+
 static void decide_one(ae__batch *batch, ae_command *command, ae_uuid id,
                        int64_t now) {
   ae__actor *actor = batch->actor;
@@ -322,7 +334,7 @@ static void decide_one(ae__batch *batch, ae_command *command, ae_uuid id,
     size_t bytes = command->id.len + command->metadata.len +
                    decision.reason.len + decision.details.len + COMMAND_ROOM;
     bool kept = is_kept(it, decision.event_count);
-    if (kept && events->len + batch->kept_bytes + bytes > RECORD_ROOM) {
+    if (kept && !fits(batch, events->len + batch->kept_bytes + bytes)) {
       over_record(batch, it, before, bytes);
     } else {
       it->count = decision.event_count;
@@ -399,7 +411,9 @@ static void decide(ae__batch *batch) {
   int64_t now = actors->now ? actors->now : ae_clock_now();
   ae_uuid id = ae_uuid7_make(&actors->uuid, now);
   buf_shrink(&actors->events);
-  while (!batch->cut && actors->events.len + batch->kept_bytes < BATCH_BYTES) {
+  batch->room = room_of(actors->store);
+  size_t most = batch->room / 2 < BATCH_BYTES ? batch->room / 2 : BATCH_BYTES;
+  while (!batch->cut && actors->events.len + batch->kept_bytes < most) {
     ae_list *link = ae_list_shift(&batch->commands);
     if (!link) break;
     decide_one(batch, ae__command_of(link), id, now);

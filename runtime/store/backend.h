@@ -25,6 +25,8 @@ typedef struct ae_backend {
   /* The version is compared first, then the ids: a stale append with a stored
    * id is a conflict. */
   ae_status (*append)(ae_store *store, ae_append *append, ae_error *err);
+  /* NULL: AE_RECORD_MAX. */
+  size_t (*record_max)(const ae_store *store);
   /* Corked appends are to go now. */
   void (*flush)(ae_store *store);
 

@@ -120,6 +120,12 @@ static ae_status spaced(ae_str ns, ae_error *err) {
 
 /* -- writes -- */
 
+size_t ae_store_record_max(const ae_store *store) {
+  size_t most =
+      store->backend->record_max ? store->backend->record_max(store) : SIZE_MAX;
+  return most < AE_RECORD_MAX ? most : AE_RECORD_MAX;
+}
+
 ae_status ae_store_append(ae_store *store, ae_append *append, ae_error *err) {
   CHECK(writable(store, err));
   CHECK(named(&append->ref, err));

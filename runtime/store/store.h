@@ -81,6 +81,9 @@ struct ae_append {
 };
 /* A record is at most this long; more is AE_TOO_LARGE at once. */
 #define AE_RECORD_MAX (8u << 20)
+/* How long one can be in this store now: AE_RECORD_MAX, or what the server
+ * takes where that is less. */
+size_t ae_store_record_max(const ae_store *store);
 ae_status ae_store_append(ae_store *store, ae_append *append, ae_error *err);
 /* Between these two, appends are collected and handed over together. Nests. */
 void ae_store_cork(ae_store *store);

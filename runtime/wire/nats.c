@@ -429,6 +429,10 @@ bool ae_wire_connected(const ae_wire *wire) {
   return wire->info.connected;
 }
 
+size_t ae_wire_max_payload(const ae_wire *wire) {
+  return wire->info.max_payload;
+}
+
 void ae_wire_info_get(ae_wire *wire, ae_wire_info *out) {
   *out = wire->info;
 }

@@ -72,6 +72,7 @@ void ae_wire_close(ae_wire *wire, void (*cb)(void *data), void *data);
 
 void ae_wire_info_get(ae_wire *wire, ae_wire_info *out);
 bool ae_wire_connected(const ae_wire *wire); /* CONNECTED */
+size_t ae_wire_max_payload(const ae_wire *wire);
 static inline bool ae_wire_at_least(const ae_wire_info *info, unsigned major,
                                     unsigned minor, unsigned patch) {
   if (info->version[0] != major) return info->version[0] > major;

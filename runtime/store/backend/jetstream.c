@@ -558,6 +558,7 @@ const ae_backend ae__jetstream_backend = {
     .open = js_open,
     .close = js_close,
     .append = ae__js_append,
+    .record_max = ae__js_record_max,
     .flush = js_flush,
     .read = js_read,
     .read_more = js_read_more,

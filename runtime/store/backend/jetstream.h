@@ -245,6 +245,7 @@ ae_status ae__js_delete(ae_store *store, ae_delete *delete, ae_error *err);
 
 /* -- jetstream_append.c -- */
 ae_status ae__js_append(ae_store *store, ae_append *append, ae_error *err);
+size_t ae__js_record_max(const ae_store *store);
 void ae__js_heads_pump(ae__js_space *space);
 /* All that wait of a namespace fail. */
 void ae__js_heads_fail(ae__js_space *space, ae_status status,

@@ -36,6 +36,7 @@
 enum {
   ANSWER_MS = 4000,
   HEADS_MAX = 262144,
+  HEADERS_BYTES = 1536, /* an append's, with the longest names */
   WRONG_LAST_SEQUENCE = 10071,
   /* Servers from 2.10 on say that a rival's commit is not on all replicas yet,
    * by its message id or by its subject. What becomes of it they do not know.
@@ -660,6 +661,11 @@ static void pump_due(ae_task *task) {
   while ((link = ae_list_shift(&all)))
     pump(AE_CONTAINER(link, ae__js_head, due));
   ae__js_close_look(js);
+}
+
+size_t ae__js_record_max(const ae_store *store) {
+  size_t most = ae_wire_max_payload(((const ae__js *)store)->wire);
+  return most > 2 * HEADERS_BYTES ? most - HEADERS_BYTES : most / 2;
 }
 
 ae_status ae__js_append(ae_store *store, ae_append *append, ae_error *err) {
