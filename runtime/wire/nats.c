@@ -34,8 +34,9 @@ enum {
 struct ae_wire_subscription {
   ae_list link; /* in wire->subscriptions */
   ae_wire *wire;
-  natsSubscription *sub;
-  uint64_t sid; /* the server's name of it */
+  natsSubscription *sub; /* NULL: the connection is being opened again */
+  uint64_t sid;          /* the server's name of it */
+  char *subject, *queue;
   ae_wire_cb cb;
   void *data;
   bool ended; /* inside its own callback, or another's */
@@ -67,6 +68,7 @@ struct ae_wire {
   char trouble[256];   /* what it was lost for */
   atomic_bool writing; /* nats.c has bytes to send */
   bool over;           /* nats.c calls back no more */
+  bool gone;           /* … and that was not asked for */
   pthread_cond_t ended;
 
   uv_poll_t *poll; /* NULL: none */
@@ -95,6 +97,15 @@ struct ae_wire {
   uint64_t serial;
   ae_list requests; /* oldest first */
 
+  /* opening again what nats.c gave up */
+  bool reopening;       /* until it is open */
+  bool connecting;      /* a thread is at it */
+  int attempts;         /* so many failed */
+  natsConnection *next; /* what it made; NULL: `reason` says why not */
+  char reason[256];
+  uv_work_t reopen;
+  uv_timer_t retry;
+
   ae_wire_request last; /* closing: comes back when all before is sent */
   uv_work_t work;
   unsigned handles; /* still to close */
@@ -117,8 +128,8 @@ static natsStatus on_attach(void **user, void *loop, natsConnection *nc,
                             natsSock socket) {
   ae_wire *wire = loop;
   *user = wire;
+  (void)nc;
   pthread_mutex_lock(&wire->lock);
-  wire->nc = nc;
   if (wire->fd >= 0) close(wire->fd);
   wire->fd = fcntl(socket, F_DUPFD_CLOEXEC, 0);
   natsStatus status = wire->fd >= 0 ? NATS_OK : NATS_SYS_ERROR;
@@ -155,8 +166,10 @@ static natsStatus on_write(void *user, bool add) {
   return NATS_OK;
 }
 
+/* Reading has ended before; and `user` may be another connection's by now. */
 static natsStatus on_detach(void *user) {
-  return on_read(user, false);
+  (void)user;
+  return NATS_OK;
 }
 
 static void on_lost(natsConnection *nc, void *data) {
@@ -186,7 +199,8 @@ static void on_closed(natsConnection *nc, void *data) {
   (void)nc;
   ae_wire *wire = data;
   pthread_mutex_lock(&wire->lock);
-  wire->over = true;
+  wire->over = wire->gone = true;
+  service(wire);
   pthread_cond_signal(&wire->ended);
   pthread_mutex_unlock(&wire->lock);
 }
@@ -393,9 +407,18 @@ static void tell(ae_wire *wire) {
   wire->changed(wire->changed_data, &info);
 }
 
+static void reopen_start(ae_wire *wire);
+
 static void run_service(ae_task *task) {
   ae_wire *wire = AE_CONTAINER(task, ae_wire, service);
   pthread_mutex_lock(&wire->lock);
+  if (wire->reopening) { /* what the new connection said waits for it */
+    wire->posted = false;
+    pthread_mutex_unlock(&wire->lock);
+    return;
+  }
+  bool gone = wire->gone;
+  wire->gone = false;
   bool drop = wire->drop, lost = wire->lost, back = wire->back;
   int fd = wire->fd;
   wire->posted = wire->drop = wire->lost = wire->back = false;
@@ -423,6 +446,7 @@ static void run_service(ae_task *task) {
     tell(wire);
   }
   if (atomic_load(&wire->writing) && wire->poll) write_out(wire);
+  if (gone && !wire->closing) reopen_start(wire);
 }
 
 bool ae_wire_connected(const ae_wire *wire) {
@@ -453,6 +477,12 @@ static void deliver(ae_wire *wire, natsMsg *msg, ae_wire_cb cb, void *data) {
 
 static void answered(void *data, const ae_wire_message *message);
 
+static void subscription_free(ae_wire_subscription *one) {
+  ae_free(one->subject);
+  ae_free(one->queue);
+  ae_free(one);
+}
+
 static void sweep(ae_wire *wire) {
   for (ae_list *at = wire->subscriptions.next, *next;
        at != &wire->subscriptions; at = next) {
@@ -461,7 +491,7 @@ static void sweep(ae_wire *wire) {
     if (!one->ended) continue;
     ae_list_remove(at);
     natsSubscription_Destroy(one->sub);
-    ae_free(one);
+    subscription_free(one);
   }
   wire->swept = false;
 }
@@ -678,6 +708,20 @@ static ae_str sid_of(const ae_wire_subscription *one) {
   return (ae_str){(const char *)&one->sid, sizeof one->sid};
 }
 
+static natsStatus attach(ae_wire_subscription *one) {
+  ae_wire *wire = one->wire;
+  natsStatus s = one->queue ? natsConnection_QueueSubscribeSync(
+                                  &one->sub, wire->nc, one->subject, one->queue)
+                            : natsConnection_SubscribeSync(&one->sub, wire->nc,
+                                                           one->subject);
+  /* They are taken out in the turn in which they came. */
+  if (s == NATS_OK) s = natsSubscription_SetPendingLimits(one->sub, -1, -1);
+  if (s != NATS_OK) return s;
+  one->sid = (uint64_t)natsSubscription_GetID(one->sub);
+  ae_map_put(&wire->by_sid, sid_of(one), one);
+  return NATS_OK;
+}
+
 ae_status ae_wire_subscribe(ae_wire *wire, const char *subject,
                             const char *queue, ae_wire_cb cb, void *data,
                             ae_wire_subscription **out, ae_error *err) {
@@ -685,20 +729,15 @@ ae_status ae_wire_subscribe(ae_wire *wire, const char *subject,
   one->wire = wire;
   one->cb = cb;
   one->data = data;
-  natsStatus s =
-      queue ? natsConnection_QueueSubscribeSync(&one->sub, wire->nc, subject,
-                                                queue)
-            : natsConnection_SubscribeSync(&one->sub, wire->nc, subject);
-  /* They are taken out in the turn in which they came. */
-  if (s == NATS_OK) s = natsSubscription_SetPendingLimits(one->sub, -1, -1);
+  one->subject = ae_strdup(subject);
+  one->queue = queue ? ae_strdup(queue) : NULL;
+  natsStatus s = wire->reopening ? NATS_OK : attach(one);
   if (s != NATS_OK) {
     natsSubscription_Destroy(one->sub);
-    ae_free(one);
+    subscription_free(one);
     *out = NULL;
     return refuse(wire, s, subject, 0, err);
   }
-  one->sid = (uint64_t)natsSubscription_GetID(one->sub);
-  ae_map_put(&wire->by_sid, sid_of(one), one);
   ae_list_push(&wire->subscriptions, &one->link);
   *out = one;
   return AE_OK;
@@ -828,14 +867,19 @@ static void free_wire(ae_wire *wire) {
   ae_free(wire);
 }
 
-static natsStatus make_inbox(ae_wire *wire) {
+static natsStatus name_inbox(ae_wire *wire) {
   natsInbox *inbox = NULL;
   natsStatus s = natsInbox_Create(&inbox);
+  if (s == NATS_OK) ae_buf_printf(&wire->prefix, "%s.", inbox);
+  natsInbox_Destroy(inbox);
+  return s;
+}
+
+static natsStatus make_inbox(ae_wire *wire) {
+  natsStatus s = wire->prefix.len > 0 ? NATS_OK : name_inbox(wire);
   if (s != NATS_OK) return s;
   ae_buf all = {0};
-  ae_buf_printf(&all, "%s.*", inbox);
-  ae_buf_printf(&wire->prefix, "%s.", inbox);
-  natsInbox_Destroy(inbox);
+  ae_buf_printf(&all, "%.*s*", (int)wire->prefix.len, wire->prefix.ptr);
   s = natsConnection_SubscribeSync(&wire->inbox, wire->nc, ae_buf_cstr(&all));
   if (s == NATS_OK) s = natsSubscription_SetPendingLimits(wire->inbox, -1, -1);
   if (s == NATS_OK)
@@ -886,7 +930,7 @@ static void disconnect(ae_wire *wire) {
   wire->nc = NULL;
   wire->options = NULL;
   wire->fd = -1;
-  wire->over = wire->drop = wire->lost = wire->back = false;
+  wire->over = wire->gone = wire->drop = wire->lost = wire->back = false;
   atomic_store(&wire->writing, false);
   ae_buf_reset(&wire->prefix);
   ae_free(wire->urls);
@@ -928,14 +972,111 @@ ae_status ae_wire_open(ae_loop *loop, const ae_wire_options *options,
   }
   uv_prepare_init(&loop->uv, &wire->prepare);
   uv_timer_init(&loop->uv, &wire->timer);
+  uv_timer_init(&loop->uv, &wire->retry);
   uv_unref((uv_handle_t *)&wire->prepare);
-  wire->prepare.data = wire->timer.data = wire;
+  wire->prepare.data = wire->timer.data = wire->retry.data = wire;
   wire->closing = false;
   wire->info.connected = true;
   ae_loop_hold(loop); /* also while there is no socket to poll */
   run_service(&wire->service);
   *out = wire;
   return AE_OK;
+}
+
+/* -- opening again --
+ *
+ * nats.c ends a connection for good when a server refuses its login twice: a
+ * password that is being changed, a server that starts with the settings of
+ * before. Another connection is made then, for ever. */
+
+static void close_connection_now(ae_wire *wire);
+
+static void reopen_blocking(uv_work_t *work) {
+  ae_wire *wire = AE_CONTAINER(work, ae_wire, reopen);
+  pthread_mutex_lock(&wire->lock);
+  wire->over = false;
+  pthread_mutex_unlock(&wire->lock);
+  natsStatus s = natsConnection_Connect(&wire->next, wire->options);
+  if (s == NATS_OK) return;
+  const char *text = nats_GetLastError(NULL);
+  snprintf(wire->reason, sizeof wire->reason, "%s",
+           text && *text ? text : natsStatus_GetText(s));
+  wire->next = NULL;
+  pthread_mutex_lock(&wire->lock);
+  wire->over = true;
+  pthread_mutex_unlock(&wire->lock);
+}
+
+/* What stood on the old connection stands on the new one. One that cannot be
+ * had is had the next time: the connection is gone again then. */
+static void take_over(ae_wire *wire) {
+  natsSubscription_Destroy(wire->inbox);
+  wire->inbox = NULL;
+  ae_map_clear(&wire->by_sid);
+  for (ae_list *at = wire->subscriptions.next; at != &wire->subscriptions;
+       at = at->next) {
+    ae_wire_subscription *one = AE_CONTAINER(at, ae_wire_subscription, link);
+    natsSubscription_Destroy(one->sub);
+    one->sub = NULL;
+    one->sid = 0;
+  }
+  natsConnection_Destroy(wire->nc);
+  wire->nc = wire->next;
+  wire->next = NULL;
+}
+
+static void listen_again(ae_wire *wire) {
+  make_inbox(wire);
+  for (ae_list *at = wire->subscriptions.next; at != &wire->subscriptions;
+       at = at->next)
+    attach(AE_CONTAINER(at, ae_wire_subscription, link));
+}
+
+static void reopen_later(ae_wire *wire);
+
+static void reopen_done(uv_work_t *work, int status) {
+  (void)status;
+  ae_wire *wire = AE_CONTAINER(work, ae_wire, reopen);
+  wire->connecting = false;
+  if (wire->next) {
+    take_over(wire);
+    if (!wire->closing) listen_again(wire);
+  } else if (!wire->closing) {
+    if (wire->attempts == 1)
+      ae_log(AE_LOG_WARN, "no connection to nats-server; it is tried again",
+             "cause", wire->reason, NULL);
+    snprintf(wire->info.trouble, sizeof wire->info.trouble, "%s", wire->reason);
+    reopen_later(wire);
+    return;
+  }
+  if (wire->closing) {
+    close_connection_now(wire);
+    return;
+  }
+  pthread_mutex_lock(&wire->lock);
+  wire->reopening = false;
+  if (!wire->lost) wire->back = true;
+  service(wire);
+  pthread_mutex_unlock(&wire->lock);
+}
+
+static void on_retry(uv_timer_t *timer) {
+  ae_wire *wire = timer->data;
+  wire->connecting = true;
+  uv_queue_work(&wire->loop->uv, &wire->reopen, reopen_blocking, reopen_done);
+}
+
+static void reopen_later(ae_wire *wire) {
+  uint64_t ms = (uint64_t)on_delay(NULL, ++wire->attempts, NULL);
+  uv_timer_start(&wire->retry, on_retry, ms, 0);
+}
+
+static void reopen_start(ae_wire *wire) {
+  ae_log(AE_LOG_WARN, "nats-server does not let us in; it is tried again",
+         "server", wire->info.server, NULL);
+  wire->reopening = true;
+  wire->attempts = 0;
+  reopen_later(wire);
 }
 
 /* -- closing -- */
@@ -961,6 +1102,7 @@ static void finish_close(ae_task *task) {
   if (wire->fd >= 0) close(wire->fd);
   uv_close((uv_handle_t *)&wire->prepare, handle_closed);
   uv_close((uv_handle_t *)&wire->timer, handle_closed);
+  uv_close((uv_handle_t *)&wire->retry, handle_closed);
 }
 
 static void blocking_done(uv_work_t *work, int status) {
@@ -976,13 +1118,18 @@ static void blocking_done(uv_work_t *work, int status) {
 }
 
 /* nats.c joins its threads, which may be connecting: not on this one. */
+static void close_connection_now(ae_wire *wire) {
+  uv_queue_work(&wire->loop->uv, &wire->work, close_blocking, blocking_done);
+}
+
 static void close_connection(ae_wire *wire) {
   wire->closing = true;
   requests_fail(wire, AE_CANCELED);
   uv_timer_stop(&wire->timer);
   uv_prepare_stop(&wire->prepare);
+  uv_timer_stop(&wire->retry);
   stop_poll(wire);
-  uv_queue_work(&wire->loop->uv, &wire->work, close_blocking, blocking_done);
+  if (!wire->connecting) close_connection_now(wire);
 }
 
 static void all_sent(ae_wire_request *request, ae_status status,
@@ -996,7 +1143,7 @@ void ae_wire_close(ae_wire *wire, void (*cb)(void *data), void *data) {
   AE_ASSERT(ae_list_empty(&wire->subscriptions));
   wire->closed = cb;
   wire->closed_data = data;
-  wire->handles = 2;
+  wire->handles = 3;
   wire->last.cb = all_sent;
   wire->last.data = wire;
   wire->last.timeout_ms = CLOSE_MS;

@@ -16,6 +16,7 @@
  *   → CONNECTED (first)         ae_wire_open
  *   CONNECTED → RECONNECTING    lost (posted by nats.c's thread)
  *   RECONNECTING → CONNECTED    attached (posted likewise)
+ *   RECONNECTING → RECONNECTING reopen: nats.c gave up, its login refused twice
  *   → closed                    ae_wire_close
  *
  * Invariants

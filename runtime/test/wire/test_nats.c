@@ -266,6 +266,79 @@ static void a_wrong_token_is_refused(void **state) {
   server_stop(&with);
 }
 
+static ae_status open_with(bench *b, const char *token) {
+  ae_wire_options options = {.url = b->server.url,
+                             .token = token,
+                             .connect_ms = 500,
+                             .changed = on_changed,
+                             .data = b};
+  return ae_wire_open(&b->loop, &options, &b->wire, NULL);
+}
+
+static void on_look(uv_timer_t *timer) {
+  ae_loop_stop(timer->data);
+}
+
+/* Until the server has refused the login so often. */
+static void wait_refused(bench *b, int wanted) {
+  uv_timer_t timer;
+  uv_timer_init(&b->loop.uv, &timer);
+  timer.data = &b->loop;
+  uv_timer_start(&timer, on_look, 20, 20);
+  char path[96], line[512];
+  snprintf(path, sizeof path, "%s/log", b->server.folder);
+  for (int refused = 0; refused < wanted;) {
+    ae_loop_run(&b->loop);
+    FILE *log = fopen(path, "r");
+    refused = 0;
+    while (log && fgets(line, sizeof line, log))
+      if (strstr(line, "authentication error")) refused++;
+    if (log) fclose(log);
+  }
+  uv_close((uv_handle_t *)&timer, NULL);
+  uv_run(&b->loop.uv, UV_RUN_NOWAIT);
+}
+
+/* nats.c gives up after two refusals; we do not. */
+static void a_login_that_is_refused_for_a_while_is_tried_again(void **state) {
+  (void)state;
+  bench *b = ae_zalloc(sizeof *b);
+  ae_wire_subscription *late = NULL;
+  b->server.config = "authorization { token: secret }\n";
+  assert_true(server_start(&b->server));
+  assert_int_equal(ae_loop_init(&b->loop, NULL), AE_OK);
+  assert_int_equal(open_with(b, "secret"), AE_OK);
+  hear(b, "a.*", 1);
+  server_kill(&b->server, SIGKILL);
+  while (b->lost < 1) ae_loop_run(&b->loop);
+  b->server.config = "authorization { token: other }\n";
+  assert_true(server_again(&b->server));
+  wait_refused(b, 4);
+  assert_int_equal(
+      ae_wire_subscribe(b->wire, "late", NULL, on_message, b, &late, NULL),
+      AE_OK);
+  server_kill(&b->server, SIGKILL);
+  b->server.config = "authorization { token: secret }\n";
+  assert_true(server_again(&b->server));
+  while (b->back < 1) ae_loop_run(&b->loop);
+  say(b, "a.b", "again");
+  ae_loop_run(&b->loop);
+  assert_string_equal(b->last, "again");
+  b->wanted = 2;
+  say(b, "late", "too");
+  ae_loop_run(&b->loop);
+  assert_string_equal(b->last, "too");
+  /* … and while nobody lets it in, it can be closed. */
+  server_kill(&b->server, SIGKILL);
+  while (b->lost < 2) ae_loop_run(&b->loop);
+  b->server.config = "authorization { token: other }\n";
+  assert_true(server_again(&b->server));
+  wait_refused(b, 8);
+  ae_wire_unsubscribe(late);
+  void *bench_state = b;
+  assert_int_equal(tear_down(&bench_state), 0);
+}
+
 /* The example of docs.nats.io. */
 static void the_public_key_of_a_seed_is_found(void **state) {
   (void)state;
@@ -296,6 +369,7 @@ int main(void) {
       TEST(what_is_too_large_is_said),
       cmocka_unit_test(a_wrong_address_is_refused),
       cmocka_unit_test(a_wrong_token_is_refused),
+      cmocka_unit_test(a_login_that_is_refused_for_a_while_is_tried_again),
       cmocka_unit_test(the_public_key_of_a_seed_is_found),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
