@@ -100,7 +100,7 @@ static void gone(ae__exchange *x) {
 
 const ae__route ae__routes_repair[] = {{.method = AE__METHOD_GET,
                                         .path = "/v1/admin/repair",
-                                        .name = "repair",
+                                        .name = "repair_look",
                                         .right = AE_RIGHT_ADMIN,
                                         .start = start,
                                         .gone = gone},
