@@ -13,6 +13,8 @@ local seed = tonumber(os.getenv("AETHER_SEED")) or long and os.time() or 1
 local LOST, AGAIN = "lost the connection to nats-server", "connected to nats-server again"
 local SILENT, ANSWERS = "JetStream does not answer", "JetStream answers again"
 
+local is_newer = nats.newer(2, 10) == nats.program
+
 local SIGSTOP, SIGCONT = 19, 18
 
 local function rounds(short, much)
@@ -101,8 +103,9 @@ local TABLE = {
         server:kill(9)
         trial:acknowledged(100) -- by the two others
         server:start()
-        -- Half of the rounds of a long run go on before it has caught up.
-        if not long or round % 2 == 0 then
+        -- 2.9.10 may lose what it has acknowledged where the next is killed before
+        -- this one has caught up. With others half of the rounds do so.
+        if not is_newer or round % 2 == 0 then
           trial:wait(function() return trial.cluster:whole("cell_events") end, "three replicas")
         end
       end

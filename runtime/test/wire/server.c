@@ -89,12 +89,13 @@ bool server_start(test_server *server) {
 }
 
 bool cluster_start(test_server servers[3], char *url, size_t size) {
-  static char configs[3][512];
+  static char configs[3][640];
   int routes[3];
   for (int i = 0; i < 3; i++) routes[i] = free_port();
   for (int i = 0; i < 3; i++) {
     snprintf(configs[i], sizeof configs[i],
              "server_name: s%d\n"
+             "max_payload: 8400000\nmax_pending: 67108864\n"
              "cluster { name: test, listen: \"127.0.0.1:%d\", routes: [ "
              "\"nats-route://127.0.0.1:%d\", \"nats-route://127.0.0.1:%d\", "
              "\"nats-route://127.0.0.1:%d\" ] }\n",
