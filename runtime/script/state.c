@@ -264,7 +264,7 @@ static ae_status memory_error(ae_script *script, ae_error *err) {
 
 /* A frame of its own for the jump to come back to. */
 static __attribute__((noinline)) int enter(lua_State *L) {
-  if (sigsetjmp(ae__here.jump, AE__JUMP_MASK)) return STOPPED;
+  if (AE__JUMP_SET(ae__here.jump)) return STOPPED;
   return lua_pcall(L, 0, 0, HANDLER);
 }
 

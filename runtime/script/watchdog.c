@@ -10,7 +10,7 @@
  *    │                        calls a ────┘            ▼
  *    │                        host function          CONDEMNED n: signals the
  *    │                                                 thread until its call
- *    └──── siglongjmp: from LUA by the signal ◄─────── is another
+ *    └──── a jump: from LUA by the signal ◄─────── is another
  *                      from HOST by a poll
  *
  *   transition            function
@@ -209,7 +209,7 @@ static bool may_leave(place it) {
 
 void ae__watchdog_leave(void) {
   ae__here.lua = 0;
-  siglongjmp(ae__here.jump, 1);
+  AE__JUMP(ae__here.jump);
 }
 
 static void on_signal(int number, siginfo_t *info, void *context) {
