@@ -313,7 +313,7 @@ static bool is_plain(int fd) {
 
 static void read_plain(ae_wire *wire) {
   if (!wire->proven && !is_plain(wire->polled_fd)) {
-    reject(wire, "it speaks TLS; name it tls://HOST:PORT in `store`");
+    reject(wire, "it speaks TLS: set `nats = { tls = {} }` in aether.lua");
     return;
   }
   wire->proven = true;
