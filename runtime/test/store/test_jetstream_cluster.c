@@ -40,12 +40,17 @@ static bool is_long(void) {
 static struct world *ready(void) {
   struct world *world = world_new(&cluster);
   uint64_t end = ae_clock_mono() + UINT64_C(60000000000); /* a hang */
-  while (ae_clock_mono() < end)
-    if (append_try(world, "bank/account/first", 0, 1, NULL) !=
-        AE_STORE_UNAVAILABLE)
-      return world;
-  fail_msg("the cluster does not come up");
-  return NULL;
+  for (;;) {
+    struct outcome outcome;
+    append_start(world, &outcome, "bank/account/first", 0, 1, NULL, 0);
+    world_until(world, &outcome.done);
+    bool up = outcome.append.status != AE_STORE_UNAVAILABLE;
+    if (!up && ae_clock_mono() > end)
+      fail_msg("the cluster does not come up: %s",
+               ae_error_text(&outcome.error));
+    outcome_clear(&outcome);
+    if (up) return world;
+  }
 }
 
 static int set_up(void **state) {
@@ -140,18 +145,26 @@ static void stop_loop(void *data) {
   ae_loop_stop(data);
 }
 
-/* Until all three have what is in the stream: 2.9.10 may lose what it has
- * acknowledged where a second server is killed before that. */
+/* 2.9.10 may lose what it has acknowledged where a second server is killed
+ * before the first has caught up, and may never catch up. */
+static bool is_newer(struct world *world) {
+  ae_wire_info info;
+  ae_wire_info_get(ae_store_wire(world->store), &info);
+  return ae_wire_at_least(&info, 2, 10, 0);
+}
+
+/* Until all three have what is in the stream, or a good while. */
 static void wait_whole(void) {
   ae_loop loop;
   ae_wire *wire;
   ae_wire_options options = {.url = url_of_all};
   ae_buf info = {0};
   bool whole = false;
+  uint64_t end = ae_clock_mono() + UINT64_C(30000000000);
   if (ae_loop_init(&loop, NULL) != AE_OK ||
       ae_wire_open(&loop, &options, &wire, NULL) != AE_OK)
     abort();
-  while (!whole) {
+  while (!whole && ae_clock_mono() < end) {
     ask_until(&loop, wire, "$JS.API.STREAM.INFO.bank_events", &info);
     const char *text = ae_buf_cstr(&info);
     whole = strstr(text, "\"current\":true") && !strstr(text, "\"lag\"") &&
@@ -230,7 +243,8 @@ static void nothing_is_lost_with_servers_killed_in_turn(void **state) {
     snprintf(chain->actor, sizeof chain->actor, "bank/account/k-%u", i);
     next_of(chain);
   }
-  for (int round = 0; round < (is_long() ? 12 : 1); round++) {
+  int rounds = !is_long() ? 1 : is_newer(world) ? 12 : 3;
+  for (int round = 0; round < rounds; round++) {
     until_stored(world, load, 200);
     server_kill(&servers[round % 3], SIGKILL);
     until_stored(world, load, 200); /* the other two go on */

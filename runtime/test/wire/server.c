@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -26,15 +27,21 @@ static int dial(int port) {
   return failed ? -1 : 0;
 }
 
+/* Below those that the system gives to connections, which could have it by the
+ * time that the server listens. */
 static int free_port(void) {
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  struct sockaddr_in at = {.sin_family = AF_INET,
-                           .sin_addr = {htonl(INADDR_LOOPBACK)}};
-  socklen_t len = sizeof at;
-  bind(fd, (struct sockaddr *)&at, sizeof at);
-  getsockname(fd, (struct sockaddr *)&at, &len);
-  close(fd);
-  return ntohs(at.sin_port);
+  for (;;) {
+    uint16_t chance;
+    if (getrandom(&chance, sizeof chance, 0) != sizeof chance) abort();
+    int port = 10000 + chance % 22000;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int failed = bind(fd, (struct sockaddr *)&at, sizeof at);
+    close(fd);
+    if (!failed) return port;
+  }
 }
 
 bool server_again(test_server *server) {
