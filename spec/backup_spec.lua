@@ -366,9 +366,9 @@ describe("a restore #node", function()
       return select(2, program.read(writer.stdout):gsub("\n", "")) == 2
         or not writer:running()
     end, "the second outcome")
-    pipe:close()
     writer:kill(15)
     assert.matches("2 accepted", writer:wait().err)
+    pipe:close()
     ok(aether({ "restore", target, "--force" }))
   end)
 

@@ -1,5 +1,6 @@
 --- What lies below the routes of the HTTP door, with curl and with clients that
 -- no library would be: connections, framing, limits, TLS, crowds.
+local certificates = require("spec.support.certificate")
 local counter = require("spec.support.counter")
 local http = require("spec.support.http")
 local program = require("spec.support.program")
@@ -338,29 +339,8 @@ end)
 describe("HTTP over TLS #node", function()
   local folder, node
 
-  local function openssl(...)
-    local argv = { "openssl", ... }
-    local result = program.run(argv, { cwd = folder })
-    assert.equal(0, result.status, result.err)
-    return result.out
-  end
-
-  -- NAME.pem and NAME.key, of its own, or signed by `signer`.
   local function certificate(name, signer)
-    local argv = {
-      "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-      "-nodes", "-subj", "/CN=" .. name, "-keyout", name .. ".key",
-      "-out", name .. (signer and ".csr" or ".pem"),
-      "-addext", "subjectAltName=IP:127.0.0.1",
-    }
-    if not signer then
-      argv[#argv + 1] = "-x509"
-    end
-    openssl(unpack(argv))
-    if signer then
-      openssl("x509", "-req", "-in", name .. ".csr", "-CA", signer .. ".pem",
-        "-CAkey", signer .. ".key", "-CAcreateserial", "-out", name .. ".pem")
-    end
+    certificates.make(folder, name, signer)
   end
 
   local function settings(text)

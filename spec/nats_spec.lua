@@ -1,4 +1,5 @@
 --- #node A node whose store is a real nats-server, and clients over NATS.
+local certificate = require("spec.support.certificate")
 local json = require("dkjson")
 local nats = require("spec.support.nats")
 local program = require("spec.support.program")
@@ -197,5 +198,86 @@ return {
     assert.matches("max_payload", failed[1].error.message)
     broker:stop()
     program.remove(folder)
+  end)
+end)
+
+describe("over NATS with TLS #node", function()
+  local keys, broker, folder, node
+
+  setup(function()
+    keys = program.folder()
+    certificate.make(keys, "authority")
+    certificate.make(keys, "server", "authority")
+    certificate.make(keys, "client", "authority")
+    broker = nats.start({ files = { ["nats.conf"] = ([[
+tls {
+  cert_file: "%s/server.pem"
+  key_file: "%s/server.key"
+  ca_file: "%s/authority.pem"
+  verify: true
+}
+]]):format(keys, keys, keys) } })
+  end)
+
+  teardown(function()
+    broker:stop()
+    program.remove(keys)
+  end)
+
+  before_each(function()
+    folder = program.folder()
+    program.fill(folder, { ["cell/counter.lua"] = COUNTER })
+  end)
+
+  after_each(function()
+    if node then node:stop() end
+    node = nil
+    program.remove(folder)
+  end)
+
+  local function settings(text)
+    local whole = text:gsub("KEYS", keys)
+    program.write(folder .. "/aether.lua", "return { nats = " .. whole .. " }\n")
+  end
+
+  local function exec()
+    return program.run_aether({ "-C", folder, "exec", "--store", broker.url, "-" }, {
+      stdin = '{"actor":"cell/counter/a","command":"add","data":{"by":1}}\n',
+      seconds = 60,
+    })
+  end
+
+  it("stores, reads, and connects again", function()
+    settings('{ tls = { ca = "KEYS/authority.pem", certificate = "KEYS/client.pem", key = "KEYS/client.key" } }')
+    local result = exec()
+    assert.equal(0, result.status, result.err)
+    node = server.start(folder, { args = { "--store", broker.url } })
+    local function add()
+      return node:request("POST", "/v1/cell/counter/a/add", { ["Content-Type"] = "application/json" }, '{"by":1}')
+    end
+    assert.equal(200, add().status)
+    broker:kill(9)
+    broker:start()
+    program.wait_for(function() return add().status == 200 end, "a command after the server is back")
+    assert.is_truthy(node:said("connected to nats-server again"))
+  end)
+
+  it("says what is missing", function()
+    settings("{}")
+    local plain = exec()
+    assert.equal(3, plain.status)
+    assert.matches("tls = { ca", plain.err, 1, true)
+    settings('{ tls = { ca = "KEYS/authority.pem" } }')
+    local unknown = exec()
+    assert.equal(3, unknown.status, unknown.err)
+    assert.matches("certificate =", unknown.err, 1, true)
+    settings('{ tls = { ca = "KEYS/client.pem", certificate = "KEYS/client.pem", key = "KEYS/client.key" } }')
+    local foreign = exec()
+    assert.equal(3, foreign.status, foreign.err)
+    assert.matches("certificate", foreign.err)
+    settings('{ tls = { ca = "KEYS/none.pem" } }')
+    local nothing = exec()
+    assert.equal(3, nothing.status, nothing.err)
+    assert.matches("none%.pem", nothing.err)
   end)
 end)

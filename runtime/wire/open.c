@@ -78,13 +78,17 @@ static ae_status check_url(const char *url, ae_error *err) {
   return AE_OK;
 }
 
-static ae_status connect_failed(const char *url, natsStatus s, ae_error *err) {
+static ae_status connect_failed(const char *url, bool tls, natsStatus s,
+                                ae_error *err) {
   natsStatus last = NATS_OK;
   const char *text = nats_GetLastError(&last);
   const char *mend =
       s == NATS_NO_SERVER ? "is it running, and the address right?"
       : s == NATS_CONNECTION_AUTH_FAILED
           ? "see the setting `nats` of aether.lua for how to log in"
+      : s == NATS_SSL_ERROR || (tls && s == NATS_PROTOCOL_ERROR)
+          ? "see `nats = { tls = { ca = …, certificate = …, key = … } }` of "
+            "aether.lua"
           : "see the settings `store` and `nats` of aether.lua";
   ae_error_set(err, AE_STORE_UNAVAILABLE, "no connection to %s: %s%s%s; %s",
                url, natsStatus_GetText(s), text ? ": " : "", text ? text : "",
@@ -153,7 +157,7 @@ static ae_status connect_once(ae_wire *wire, const ae_wire_options *options,
   if (s == NATS_OK) s = ae__wire_make_inbox(wire);
   if (s != NATS_OK) {
     *again = s == NATS_IO_ERROR || s == NATS_CONNECTION_CLOSED;
-    return connect_failed(options->url, s, err);
+    return connect_failed(options->url, !wire->plain, s, err);
   }
   ae__wire_learn(wire);
   return ae__greeting(wire->info.server, wire->info.version, again, err);
