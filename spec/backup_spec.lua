@@ -7,29 +7,14 @@ local long = os.getenv("AETHER_LONG") ~= nil
 local folder, store, app
 
 local function aether(argv, options)
-  local all = { "-C", folder }
-  for _, word in ipairs(argv) do
-    all[#all + 1] = word
-  end
-  local result = program.run_aether(all, options)
-  assert(result.signal == nil, "died of a signal: " .. result.err)
-  return result
+  return program.run_in(folder, argv, options)
 end
 
 local function backup(target, ...)
   return aether({ "backup", target, "--json", ... })
 end
 
-local function ok(result)
-  assert(result.status == 0, result.err)
-  return result
-end
-
-local function failed(result, status, part)
-  assert.equal(status, result.status, result.err)
-  assert.equal("", result.out)
-  assert(result.err:find(part, 1, true), result.err)
-end
+local ok, failed = program.ok, program.failed
 
 local function exec(lines, target)
   return ok(counter.exec(folder, target or app, lines))

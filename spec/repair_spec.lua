@@ -11,19 +11,10 @@ local folder, store, app
 local actor = "cell/counter/a"
 
 local function aether(argv, options)
-  local all = { "-C", folder }
-  for _, word in ipairs(argv) do
-    all[#all + 1] = word
-  end
-  local result = program.run_aether(all, options)
-  assert(result.signal == nil, "died of a signal: " .. result.err)
-  return result
+  return program.run_in(folder, argv, options)
 end
 
-local function ok(result)
-  assert(result.status == 0, result.err)
-  return result
-end
+local ok = program.ok
 
 -- One commit each.
 local function add(first, last, options)

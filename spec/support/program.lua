@@ -253,4 +253,24 @@ function program.start_aether(argv, options)
   return program.start(all, options)
 end
 
+--- run_aether in a folder (-C); it does not die of a signal.
+function program.run_in(folder, argv, options)
+  local result = program.run_aether({ "-C", folder, unpack(argv) }, options)
+  assert(result.signal == nil, "died of a signal: " .. result.err)
+  return result
+end
+
+--- The result, which is success.
+function program.ok(result)
+  assert(result.status == 0, result.err)
+  return result
+end
+
+--- The result is this failure: its status, nothing on stdout, `part` said.
+function program.failed(result, status, part)
+  assert(result.status == status, result.err)
+  assert(result.out == "", result.out)
+  assert(result.err:find(part, 1, true), result.err)
+end
+
 return program
