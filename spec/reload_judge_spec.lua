@@ -346,6 +346,11 @@ account.evolve = {]] },
     assert.matches("bank  " .. first .. "  %S+ %S+  1 module  %(current%)\n", result.out)
     assert.equal(0, aether("rollback", "bank", second:sub(1, 6)).status)
     assert.equal(second, deposit("a").events[1].metadata.module_revision)
+    local ran = {}
+    for _, one in ipairs(revisions()) do
+      ran[#ran + 1] = one.revision .. (one.current and " now" or "")
+    end
+    assert.same({ first, second, first, second .. " now" }, ran)
     result = aether("rollback", "bank", "zzz")
     assert.equal(3, result.status)
     assert.matches("has no revision 'zzz'; see `aether revisions bank`", result.err)
@@ -353,6 +358,41 @@ account.evolve = {]] },
     assert.equal(404, (post("/v1/admin/rollback?namespace=bonk")))
     -- The folder was not touched: a reload has what is in it.
     assert.matches("as before", aether("reload").out)
+    node:stop()
+  end)
+
+  it("goes back in time where the same code ran twice", function()
+    local text = { a = MODULE, b = changed({ "close =", "finish =" }), c = changed({ "close =", "leave =" }) }
+    start()
+    local letters = { [deposit("a").events[1].metadata.module_revision] = "a" }
+    local function reload(letter)
+      write(text[letter])
+      assert.equal(0, aether("reload").status)
+      letters[deposit("a").events[1].metadata.module_revision] = letter
+    end
+    local function back()
+      local result = aether("rollback", "bank")
+      return result.status == 0 and letters[deposit("a").events[1].metadata.module_revision] or result.err
+    end
+    local function ran()
+      local all = {}
+      for _, one in ipairs(revisions()) do all[#all + 1] = letters[one.revision] end
+      return table.concat(all)
+    end
+    reload("b")
+    reload("a")
+    assert.equal("aba", ran())
+    assert.equal("b", back())
+    assert.equal("a", back())
+    assert.matches("no revision before the current one", back())
+    assert.equal("ababa", ran())
+    -- What came after counts from there on.
+    reload("c")
+    reload("b")
+    assert.equal("c", back())
+    assert.equal("a", back())
+    assert.equal("ababacbca", ran())
+    assert.matches("no revision before the current one", back())
     node:stop()
   end)
 

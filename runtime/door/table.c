@@ -398,11 +398,13 @@ const ae__subcommand ae__subcommands[] = {
      .flags = {FLAG_APP, FLAG_URL, FLAG_DRY_RUN,
                FLAG_JSON("the node's own document")},
      .details =
-         "To the revision before the current one, or the one named (its "
-         "beginning is enough);\n"
-         "`aether revisions` lists them. It is judged as a reload is. The "
-         "files stay as they\n"
-         "are: the next reload, or a restart, loads them.\n"
+         "To the code that ran before the current one, or to the revision "
+         "named (its beginning\n"
+         "is enough); a second time goes back further. `aether revisions` "
+         "lists them. It is\n"
+         "judged as a reload is. The files stay as they are: the next reload, "
+         "or a restart,\n"
+         "loads them.\n"
          "Exit status: 0 done, 3 refused, or no node answers.",
      .example = "aether rollback bank",
      .least = 1,
@@ -413,8 +415,9 @@ const ae__subcommand ae__subcommands[] = {
      .summary = "list the code that a running node has had",
      .usage = "[NAMESPACE]",
      .flags = {FLAG_APP, FLAG_URL, FLAG_JSON("the node's own document")},
-     .details = "The last ten of each namespace since the node was started, "
-                "the oldest first.\n"
+     .details = "What ran in each namespace since the node was started, in "
+                "that order: the last\n"
+                "ten times that code took over.\n"
                 "`module_revision` of an event says which of them decided it.",
      .example = "aether revisions bank",
      .most = 1,

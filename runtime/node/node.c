@@ -42,7 +42,7 @@ static ae_status load_room(ae_node *node, ae__room *room,
     status = ae_script_policy(room->script, ae_str_of(ns->retry), err);
     if (status != AE_OK) pass_mistake(&to, err);
   }
-  if (status == AE_OK) ae__revision_note(room, room->script);
+  if (status == AE_OK) ae__revision_note(room, room->script, NULL);
   return status;
 }
 

@@ -326,7 +326,7 @@ static void take_over(run *r) {
     room->script = s->fresh;
     s->fresh = NULL;
     room->loaded = ae_clock_now();
-    ae__revision_note(room, room->script);
+    ae__revision_note(room, room->script, r->back);
     if (r->of->quiet) continue;
     ae_log(AE_LOG_INFO,
            r->back ? "modules were rolled back" : "modules were loaded anew",

@@ -70,12 +70,13 @@ ae_status ae_node_reload(ae_node *node, ae_reload *reload, ae_error *err);
  * after a restart there is what is in the folder. */
 typedef struct ae_revision {
   ae_str revision;
-  int64_t loaded; /* µs since 1970, when it took over last */
+  int64_t loaded; /* µs since 1970, when it took over */
   bool current;
   uint32_t modules;
   const ae_script_source *sources; /* of so many modules; the node's */
 } ae_revision;
-/* Oldest first. AE_UNKNOWN_NAMESPACE. */
+/* Each time that code took over, oldest first; what came back stands there
+ * twice. AE_UNKNOWN_NAMESPACE. */
 ae_status ae_node_revisions(ae_node *node, ae_str ns,
                             void (*each)(void *data, const ae_revision *one),
                             void *data, ae_error *err);

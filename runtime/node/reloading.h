@@ -8,10 +8,13 @@
 
 /* -- revisions.c -- */
 /* The room's script runs from now on: it is the current one, and its text is
- * kept. */
-void ae__revision_note(ae__room *room, ae_script *script);
+ * kept. `back`: what was gone back to, which may be forgotten by this; NULL:
+ * what was in the folder. */
+void ae__revision_note(ae__room *room, ae_script *script,
+                       const ae__revision *back);
 void ae__revisions_free(ae__room *room);
-/* The one whose name begins so; len 0: before the current. AE_NOT_FOUND. */
+/* The one whose name begins so; len 0: what ran before the current one did
+ * first. AE_NOT_FOUND. */
 ae_status ae__revision_find(const ae__room *room, ae_str name,
                             const ae__revision **out, ae_error *err);
 /* What to load instead of the folder. It lives while it is kept. */

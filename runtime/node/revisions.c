@@ -1,4 +1,8 @@
-/* The code that ran in a namespace: kept as text, so that one can go back. */
+/* The code that ran in a namespace: kept as text, so that one can go back.
+ *
+ * The list has each time that code began to run, in that order; the last one
+ * runs now. What is gone back to stands where it stood: going back again leads
+ * to what ran before it, not to what was just left. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -9,9 +13,11 @@
 
 struct ae__revision {
   struct ae__revision *next; /* a later one */
+  uint64_t number;           /* 1, 2, 3 … in the room */
+  uint64_t stands;           /* the number of what it is: gone back to, an
+                                earlier one's, else its own */
   char name[20];
   int64_t loaded;
-  bool current;
   ae_script_source *sources; /* what they point at lies in `text` */
   size_t count;
   ae_buf text;
@@ -53,26 +59,23 @@ static void forget_oldest(ae__room *room) {
   size_t count = 0;
   for (ae__revision *one = room->revisions; one; one = one->next) count++;
   if (count <= KEPT) return;
-  ae__revision **link = &room->revisions;
-  while ((*link)->current) link = &(*link)->next;
-  ae__revision *gone = *link;
-  *link = gone->next;
+  ae__revision *gone = room->revisions;
+  room->revisions = gone->next;
   free_one(gone);
 }
 
-void ae__revision_note(ae__room *room, ae_script *script) {
-  ae_str name = ae_script_revision(script);
-  ae__revision **link = &room->revisions, *found = NULL;
-  for (; *link; link = &(*link)->next) {
-    (*link)->current = ae_str_eq(ae_str_of((*link)->name), name);
-    if ((*link)->current) found = *link;
-  }
-  if (!found) {
-    *link = found = make(script);
-    found->current = true;
+void ae__revision_note(ae__room *room, ae_script *script,
+                       const ae__revision *back) {
+  ae__revision **link = &room->revisions, *last = NULL;
+  for (; *link; link = &(*link)->next) last = *link;
+  if (!last || !ae_str_eq(ae_str_of(last->name), ae_script_revision(script))) {
+    ae__revision *one = make(script);
+    one->number = last ? last->number + 1 : 1;
+    one->stands = back ? back->stands : one->number;
+    *link = last = one;
     forget_oldest(room);
   }
-  found->loaded = room->loaded;
+  last->loaded = room->loaded;
 }
 
 void ae__revisions_free(ae__room *room) {
@@ -83,19 +86,24 @@ void ae__revisions_free(ae__room *room) {
   }
 }
 
+static const ae__revision *before_last(const ae__room *room) {
+  const ae__revision *last = room->revisions, *found = NULL;
+  while (last && last->next) last = last->next;
+  for (const ae__revision *one = room->revisions; one; one = one->next)
+    if (one->number < last->stands) found = one;
+  return found;
+}
+
 ae_status ae__revision_find(const ae__room *room, ae_str name,
                             const ae__revision **out, ae_error *err) {
-  const ae__revision *before = NULL, *found = NULL;
+  const ae__revision *found = name.len == 0 ? before_last(room) : NULL;
   bool several = false;
   for (const ae__revision *one = room->revisions; one; one = one->next) {
-    ae_str known = ae_str_of(one->name);
-    if (name.len == 0 && one->current) found = before;
-    if (name.len > 0 && name.len <= known.len &&
-        memcmp(known.ptr, name.ptr, name.len) == 0) {
-      several = found != NULL;
-      found = one;
-    }
-    before = one;
+    if (name.len == 0 || name.len > strlen(one->name) ||
+        memcmp(one->name, name.ptr, name.len) != 0)
+      continue;
+    several |= found && strcmp(found->name, one->name) != 0;
+    found = one;
   }
   *out = found;
   if (found && !several) return AE_OK;
@@ -126,7 +134,7 @@ ae_status ae_node_revisions(ae_node *node, ae_str ns,
   for (const ae__revision *one = room->revisions; one; one = one->next) {
     ae_revision shown = {.revision = ae_str_of(one->name),
                          .loaded = one->loaded,
-                         .current = one->current,
+                         .current = one->next == NULL,
                          .modules = (uint32_t)one->count,
                          .sources = one->sources};
     each(data, &shown);
