@@ -160,6 +160,69 @@ describe("over NATS #node", function()
     assert.equal("", program.run({ "ls", "-A", path }).out)
     program.remove(path)
   end)
+
+  it("takes away what killed ones left, and nothing else", function()
+    local path = program.folder()
+    local env = { TMPDIR = path }
+    local function listed()
+      return program.run({ "ls", "-A", path }).out
+    end
+    local function reader(...)
+      return program.start_aether(
+        { "-C", folder, "events", "cell", "--store", broker.url, ... },
+        { env = env }
+      )
+    end
+    local function follower()
+      local one = reader("--follow")
+      program.wait_for(function()
+        assert(one:running(), program.read(one.stderr))
+        return program.size(one.stdout) > 0
+      end, "a reader to follow")
+      return one
+    end
+    local killed = follower()
+    killed:kill(9)
+    killed:wait()
+    local left = listed()
+    assert.matches("^aether%-follow%-%w+\n$", left)
+    left = path .. "/" .. left:sub(1, -2)
+    -- What only looks like one.
+    program.fill(path, { ["kept/events.db"] = "mine" })
+    program.run({ "ln", "-s", path .. "/kept", path .. "/aether-follow-linked" })
+    program.fill(path, { ["aether-follow-longer.d/events.db"] = "mine" })
+    program.run({ "mkdir", path .. "/aether-follow-others" })
+    -- Only root can make one that is another user's.
+    local others = program.run({ "chown", "65534", path .. "/aether-follow-others" }).status == 0
+    local living = follower()
+    assert.is_false(program.exists(left))
+    assert.equal(others, program.exists(path .. "/aether-follow-others"))
+    assert.equal("mine", program.read(path .. "/kept/events.db"))
+    assert.is_true(program.exists(path .. "/aether-follow-linked"))
+    assert.equal("mine", program.read(path .. "/aether-follow-longer.d/events.db"))
+    -- Several at once, each of which looks at what the others are making.
+    local readers, all = {}, nil
+    for i = 1, 8 do readers[i] = reader() end
+    for i = 1, 8 do
+      local result = readers[i]:wait()
+      assert.equal(0, result.status, result.err)
+      all = all or result.out
+      assert.equal(all, result.out)
+    end
+    -- The one that lives went through all of that.
+    local before = program.size(living.stdout)
+    ask(broker.url, {
+      { subject = "aether.commands.cell.counter.z", body = { command = "add", data = { by = 1 } } },
+    })
+    program.wait_for(function()
+      return program.size(living.stdout) > before
+    end, "what is new to be told")
+    living:kill(15)
+    living:wait()
+    local names = listed():gsub("aether%-follow%-others\n", "")
+    assert.equal("aether-follow-linked\naether-follow-longer.d\nkept\n", names)
+    program.remove(path)
+  end)
 end)
 
 describe("over a NATS server that takes little #node", function()

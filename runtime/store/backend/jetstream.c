@@ -1,15 +1,6 @@
 /* The JetStream backend's doors: what is asked of the store, as ops that the
  * follower's SQLite answers; opening and closing. */
-#define _GNU_SOURCE /* F_OFD_SETLK */
 #include "store/backend/jetstream.h"
-
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -339,93 +330,6 @@ static void on_tick(uv_timer_t *timer) {
     ae__js_follow_tick(space, now);
 }
 
-/* `path` and the folders above it. */
-static int make_folders(const char *path) {
-  char *copy = ae_strdup(path);
-  int failed = 0;
-  for (char *at = copy + 1; !failed; at++) {
-    if (*at != '/' && *at != 0) continue;
-    bool end = *at == 0;
-    *at = 0;
-    if (mkdir(copy, 0777) != 0 && errno != EEXIST) failed = errno;
-    if (end) break;
-    *at = '/';
-  }
-  ae_free(copy);
-  return failed;
-}
-
-/* A name is one node's: the folder is locked for as long as the store is open.
- * The lock holds its pid. */
-static ae_status lock_folder(ae__js *js, ae_error *err) {
-  ae_buf path = {0};
-  ae_buf_printf(&path, "%s/lock", js->folder);
-  js->lock = open(ae_buf_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  ae_buf_clear(&path);
-  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-  char pid[24] = "";
-  if (js->lock >= 0 && fcntl(js->lock, F_OFD_SETLK, &whole) == 0) {
-    int len = snprintf(pid, sizeof pid, "%d", (int)getpid());
-    if (ftruncate(js->lock, 0) == 0 &&
-        pwrite(js->lock, pid, (size_t)len, 0) == len)
-      return AE_OK;
-  } else if (js->lock >= 0 && (errno == EAGAIN || errno == EACCES)) {
-    ssize_t len = pread(js->lock, pid, sizeof pid - 1, 0);
-    pid[len > 0 ? len : 0] = 0;
-    ae_error_set(err, AE_STORE_UNAVAILABLE,
-                 "a node of this name runs already, as process %s (it has %s); "
-                 "each node needs a name of its own: --node NAME",
-                 pid, js->folder);
-    ae_error_cstr(err, "cause", "locked");
-    ae_error_uint(err, "pid", strtoull(pid, NULL, 10));
-    return AE_STORE_UNAVAILABLE;
-  }
-  ae_error_set(err, AE_STORE_UNAVAILABLE, "%s cannot be locked: %s", js->folder,
-               strerror(errno));
-  ae_error_cstr(err, "cause", strerror(errno));
-  return AE_STORE_UNAVAILABLE;
-}
-
-static ae_status make_folder(ae__js *js, const ae_store_options *options,
-                             ae_error *err) {
-  ae_buf path = {0};
-  int failed = 0;
-  if (options->jetstream.folder) {
-    ae_buf_printf(&path, "%s", options->jetstream.folder);
-    failed = make_folders(ae_buf_cstr(&path));
-  } else {
-    const char *tmp = getenv("TMPDIR");
-    ae_buf_printf(&path, "%s/aether-follower-XXXXXX", tmp ? tmp : "/tmp");
-    ae_buf_cstr(&path);
-    failed = mkdtemp(path.ptr) ? 0 : errno;
-    js->private = true;
-  }
-  js->folder = ae_strdup(ae_buf_cstr(&path));
-  ae_buf_clear(&path);
-  if (!failed) return js->private ? AE_OK : lock_folder(js, err);
-  js->private = false;
-  ae_error_set(err, AE_STORE_UNAVAILABLE,
-               "the folder %s for what this node follows: %s", js->folder,
-               strerror(failed));
-  ae_error_cstr(err, "cause", strerror(failed));
-  return AE_STORE_UNAVAILABLE;
-}
-
-static void remove_folder(const char *folder) {
-  DIR *dir = opendir(folder);
-  if (!dir) return;
-  for (struct dirent *entry; (entry = readdir(dir));) {
-    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-      continue;
-    ae_buf path = {0};
-    ae_buf_printf(&path, "%s/%s", folder, entry->d_name);
-    unlink(ae_buf_cstr(&path));
-    ae_buf_clear(&path);
-  }
-  closedir(dir);
-  rmdir(folder);
-}
-
 static ae_status js_open(ae_loop *loop, const ae_store_options *options,
                          const char *path, ae_store **out, ae_error *err) {
   (void)path;
@@ -443,12 +347,10 @@ static ae_status js_open(ae_loop *loop, const ae_store_options *options,
   wire.url = options->url;
   wire.changed = on_changed;
   wire.data = js;
-  ae_status status = make_folder(js, options, err);
+  ae_status status = ae__js_folder_take(js, options->jetstream.folder, err);
   if (status == AE_OK) status = ae_wire_open(loop, &wire, &js->wire, err);
   if (status != AE_OK) {
-    if (js->private) remove_folder(js->folder);
-    if (js->lock >= 0) close(js->lock);
-    ae_free(js->folder);
+    ae__js_folder_leave(js);
     ae_free(js);
     return status;
   }
@@ -478,9 +380,7 @@ static void wire_closed(void *data) {
   for (size_t at = 0; (space = ae_map_next(&js->spaces, &at));)
     ae__js_space_free(space);
   ae_map_clear(&js->spaces);
-  if (js->private) remove_folder(js->folder);
-  if (js->lock >= 0) close(js->lock);
-  ae_free(js->folder);
+  ae__js_folder_leave(js);
   ae__store_clear(&js->store);
   ae_loop_release(js->store.loop);
   ae_free(js);

@@ -150,7 +150,7 @@ struct ae__js {
   ae_wire *wire;
   char *folder;      /* of the followers' files */
   bool private;      /* … which goes with this store */
-  int lock;          /* … which is this node's; -1: none */
+  int lock;          /* … which is this store's; -1: none */
   unsigned replicas; /* of streams that are made */
   ae_map spaces;     /* name → ae__js_space */
   ae_map heads;      /* key → ae__js_head */
@@ -278,6 +278,14 @@ ae_status ae__js_scan_all(ae_store *store, ae_scan *scan, ae_error *err);
 void ae__js_scan_all_more(ae_scan *scan);
 void ae__js_scan_all_end(ae_scan *scan);
 ae_status ae__js_stats_all(ae_store *store, ae_stats_read *read, ae_error *err);
+
+/* -- jetstream_folder.c -- */
+/* `folder`, made where it is not there and locked; NULL: a private one, and
+ * those that killed processes of this user left go. Afterwards, whatever came
+ * of it, ae__js_folder_leave. */
+ae_status ae__js_folder_take(ae__js *js, const char *folder, ae_error *err);
+/* A private one goes. */
+void ae__js_folder_leave(ae__js *js);
 
 /* -- jetstream.c -- */
 /* Whether close can go on. */
