@@ -196,6 +196,9 @@ void ae__js_space_leave(ae__js_space *space, ae_status status,
  * by a replica that differs. It is fetched anew, but not time and again. */
 ae_status ae__js_space_differs(ae__js_space *space, const ae_ref *ref,
                                uint64_t there, uint64_t here, ae_error *err);
+/* The follower's file takes nothing any more. It is fetched anew, and who waits
+ * goes on; false: not now, as that was done a moment ago. */
+bool ae__js_space_lost(ae__js_space *space, const ae_error *why);
 void ae__js_space_free(ae__js_space *space);
 /* Asks the server's JetStream: `what` behind $JS.API., `json` the body. */
 ae_status ae__js_ask(ae__js *js, ae_wire_request *request, const char *what,
@@ -285,6 +288,8 @@ ae_status ae__js_stats_all(ae_store *store, ae_stats_read *read, ae_error *err);
  * of it, ae__js_folder_leave. */
 ae_status ae__js_folder_take(ae__js *js, const char *folder, ae_error *err);
 /* A private one goes. */
+/* Takes it again where somebody removed it. */
+ae_status ae__js_folder_hold(ae__js *js, ae_error *err);
 void ae__js_folder_leave(ae__js *js);
 
 /* -- jetstream.c -- */

@@ -161,6 +161,29 @@ ae_status ae__js_folder_take(ae__js *js, const char *folder, ae_error *err) {
   return AE_STORE_UNAVAILABLE;
 }
 
+ae_status ae__js_folder_hold(ae__js *js, ae_error *err) {
+  struct stat mine, there;
+  ae_buf path = {0};
+  ae_buf_printf(&path, "%s%s", js->folder, js->private ? "" : "/lock");
+  bool held = js->lock >= 0 && fstat(js->lock, &mine) == 0 &&
+              lstat(ae_buf_cstr(&path), &there) == 0 &&
+              mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
+  ae_buf_clear(&path);
+  if (held) return AE_OK;
+  if (js->lock >= 0) close(js->lock);
+  js->lock = -1;
+  bool private = js->private;
+  char *folder = js->folder;
+  js->folder = NULL;
+  ae_status status = ae__js_folder_take(js, private ? NULL : folder, err);
+  js->private = private;
+  ae_free(folder);
+  if (status == AE_OK || js->lock < 0) return status;
+  close(js->lock); /* it is somebody else's */
+  js->lock = -1;
+  return status;
+}
+
 void ae__js_folder_leave(ae__js *js) {
   if (js->private) {
     remove_files(js->lock);

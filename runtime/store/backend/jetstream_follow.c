@@ -64,13 +64,18 @@ static void let_on(ae__js_space *space) {
 }
 
 /* What cannot be written down stays to be fetched: the consumer starts anew
- * behind what is there. */
+ * behind what is there, or, where it is not for want of room, with another
+ * file. */
 static void not_taken(ae__js_space *space, const ae_append *append) {
   if (space->js->closing || append->status == AE_CANCELED) return;
+  if (append->status != AE_STORE_FULL && append->status != AE_TOO_LARGE &&
+      ae__js_space_lost(space, &append->error))
+    return;
   if (space->taken != space->followed)
     ae_log(AE_LOG_ERROR, "what was stored cannot be written down here", "file",
            space->file, "cause", ae_error_text(&append->error), NULL);
   space->taken = space->followed;
+  ae__js_ops_fail(&space->behind, append->status, &append->error);
   ae__js_follow_stop(space);
   space->heard = 0; /* the next tick starts it */
 }
@@ -467,10 +472,12 @@ ae_status ae__js_follow_open(ae__js_space *space, uint64_t last,
   ae__js *js = space->js;
   ae_error why = {0};
   ae_buf found = {0};
+  ae_status status = ae__js_folder_hold(js, err);
+  if (status != AE_OK) return status;
   look_through(space, space->discard, &found);
   space->discard = false;
   name_file(space, &found);
-  ae_status status = open_file(space, &why);
+  status = open_file(space, &why);
   bool ahead = status == AE_OK && ae__sqlite_position(space->inner) > last;
   if (ahead || (status != AE_OK && !has_pid(&why))) {
     ae_log(AE_LOG_WARN,

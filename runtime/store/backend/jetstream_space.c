@@ -180,8 +180,9 @@ static void left(void *data) {
   ae__js *js = space->js;
   space->phase = AE__JS_CLOSED;
   js->leaving--;
-  /* Who came meanwhile. */
-  if (!js->closing && !ae_list_empty(&space->waiting)) ae__js_space_open(space);
+  /* Who came meanwhile; and a copy that was lost is there again soon. */
+  if (!js->closing && (!ae_list_empty(&space->waiting) || space->discard))
+    ae__js_space_open(space);
   if (!js->closing) ae__js_heads_pump(space);
   ae__js_close_look(js);
 }
@@ -204,13 +205,31 @@ void ae__js_space_leave(ae__js_space *space, ae_status status,
   ae_store_close(inner, left, space);
 }
 
-/* The empty follower of a stream that was not there; who waits goes on. */
+/* A follower that is of no use any more; who waits goes on with the next. */
 static void renew(ae__js_space *space) {
   ae_store *inner = space->inner;
   space->phase = AE__JS_LEAVING;
   space->inner = NULL;
   space->js->leaving++;
   ae_store_close(inner, left, space);
+}
+
+bool ae__js_space_lost(ae__js_space *space, const ae_error *why) {
+  uint64_t now = uv_now(&space->js->store.loop->uv);
+  if (space->phase != AE__JS_OPEN && space->phase != AE__JS_FILLING)
+    return false;
+  if (space->differed && now - space->differed < DIFFERS_MS) return false;
+  ae_log(AE_LOG_ERROR, "the local copy cannot be written; fetched anew", "file",
+         space->file, "cause", ae_error_text(why), NULL);
+  space->differed = now;
+  space->discard = true;
+  ae__js_follow_stop(space);
+  ae__js_import_stop(space);
+  ae_list *link;
+  while ((link = ae_list_shift(&space->behind)))
+    ae_list_push(&space->waiting, link);
+  renew(space);
+  return true;
 }
 
 /* -- opening -- */

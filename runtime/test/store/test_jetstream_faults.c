@@ -374,6 +374,31 @@ static void a_follower_is_made_anew(void **state) {
   world_free(node);
 }
 
+/* … and also where that happens under a node that has it open. */
+static void a_follower_that_is_removed_is_made_anew(void **state) {
+  struct world *node = world_new(&named);
+  (void)state;
+  char text[64], lock[128];
+  bool base;
+  struct kept_list list = {0};
+  append_many(node, "bank/account/a", 0, 100);
+  snapshot_save(node, "bank/account/a", 60, 1, "at 60", false);
+  read_all(node, "bank/account/a", 1, UINT64_MAX, &list); /* is followed */
+  wipe_follower();
+  append_ok(node, "bank/account/a", 100, 1, NULL);
+  read_all(node, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 101);
+  assert_int_equal(
+      snapshot_load(node, "bank/account/a", UINT64_MAX, 1, text, &base), 60);
+  append_ok(node, "bank/account/b", 0, 1, NULL);
+  read_all(node, "bank/account/b", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 1);
+  snprintf(lock, sizeof lock, "%s/follower/lock", server.folder);
+  assert_int_equal(access(lock, F_OK), 0);
+  kept_clear(&list);
+  world_free(node);
+}
+
 /* A replica that is out of step (2.9.10 has such after a network was cut) feeds
  * a node other commits than the stream's leader has. */
 static void a_copy_that_differs_is_fetched_anew(void **state) {
@@ -456,6 +481,7 @@ int main(void) {
       TEST(a_stream_in_memory_is_refused),
       TEST(what_is_above_the_servers_limit_is_refused),
       TEST(a_follower_is_made_anew),
+      TEST(a_follower_that_is_removed_is_made_anew),
       TEST(a_copy_that_differs_is_fetched_anew),
       TEST(a_second_node_of_the_name_is_told),
       TEST(a_stream_that_was_deleted_is_noticed),
