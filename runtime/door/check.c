@@ -1,7 +1,6 @@
 /* `aether check`: the modules, then history through them. */
-#include <errno.h>
+#include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -168,9 +167,8 @@ static void on_done(ae_check *check, ae_status status, const ae_error *err) {
 
 static bool has_store(const ae_config *config) {
   if (config->store_source == AE_SETTING_FLAG) return true;
-  const char *file = ae_store_file(config->store);
-  struct stat info;
-  return file && (stat(file, &info) == 0 || errno != ENOENT);
+  if (strcmp(config->store, "memory") == 0) return false;
+  return ae_config_has_store(config, NULL) == AE_OK;
 }
 
 /* Opens the node; false: no history to replay. */
