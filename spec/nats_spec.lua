@@ -142,6 +142,23 @@ describe("over NATS #node", function()
     assert.equal(3, answers[1].document.version)
   end)
 
+  it("is checked with its history, as the app's own store too", function()
+    local result = program.run_aether({ "-C", folder, "check" }, {
+      env = { AETHER_STORE = broker.url, AETHER_LISTEN = "127.0.0.1:1" },
+    })
+    assert.equal(0, result.status, result.err)
+    assert.matches("%d+ events of %d+ actors replay", result.out)
+  end)
+
+  it("ends where its port is taken", function()
+    local result = program.run_aether({
+      "-C", folder, "run", "--store", broker.url, "--node", "other",
+      "--listen", node.url:match("//(.*)"),
+    }, { seconds = 30 })
+    assert.equal(3, result.status)
+    assert.matches("another program listens there", result.err)
+  end)
+
   it("tells a second node of the same name", function()
     local result = program.run_aether({
       "-C", folder, "run", "--store", broker.url, "--node", "left", "--listen", "127.0.0.1:0",

@@ -180,12 +180,19 @@ static void start(ae__serve *serve) {
   if (serve->options->started) serve->options->started(serve);
 }
 
-/* What was opened before something failed. */
+static void undo_node(void *data) {
+  ae__serve *serve = data;
+  if (serve->node) ae_node_close(serve->node, on_node_closed, NULL);
+}
+
+/* What was opened before something failed. The loop ends with the node: its
+ * store may be a connection. */
 static void undo(ae__serve *serve) {
   ae__nats_close(serve->nats);
-  if (serve->http) ae__http_close(serve->http, on_node_closed, NULL);
-  ae_loop_run(&serve->loop);
-  if (serve->node) ae_node_close(serve->node, on_node_closed, NULL);
+  if (serve->http)
+    ae__http_close(serve->http, undo_node, serve);
+  else
+    undo_node(serve);
   ae_loop_run(&serve->loop);
 }
 
