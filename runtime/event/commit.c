@@ -238,6 +238,14 @@ static ae_status damaged(ae_error *err, const char *cause) {
   return AE_REPLAY_ERROR;
 }
 
+bool ae_commit_is_whole(ae_str record) {
+  if (record.len == 0) return false;
+  if ((uint8_t)record.ptr[0] > AE_RECORD_FORMAT) return true;
+  if (record.len < HEADER) return false;
+  ae_str summed = {record.ptr + HEADER, record.len - HEADER};
+  return get_le64(record.ptr + 1) == ae_hash(summed);
+}
+
 ae_status ae_commit_decode(ae_str record, ae_commit *out, ae_error *err) {
   if (record.len == 0) return damaged(err, "it is empty");
   uint8_t format = (uint8_t)record.ptr[0];

@@ -83,6 +83,8 @@ void ae_commit_encode(ae_buf *out, const ae_commit *commit,
  * of `record`. AE_REPLAY_ERROR with `cause` for damage; a format newer than
  * this program's says so. */
 ae_status ae_commit_decode(ae_str record, ae_commit *out, ae_error *err);
+/* Only whether its bytes fit its sum; true where the format is a newer one. */
+bool ae_commit_is_whole(ae_str record);
 
 /* The version after the commit: first_version - 1 + event_count. */
 uint64_t ae_commit_version(const ae_commit *commit);

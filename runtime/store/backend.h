@@ -115,6 +115,14 @@ extern const ae_backend ae__jetstream_backend;
 /* Of a store in SQLite that was just opened: the position of its last commit.
  */
 uint64_t ae__sqlite_position(ae_store *store);
+/* What reading has met in the file: records that do not fit their sums (looked
+ * for in a cache only), or what SQLite cannot read. */
+typedef enum ae__damage {
+  AE__DAMAGE_NONE,
+  AE__DAMAGE_RECORD,
+  AE__DAMAGE_FILE,
+} ae__damage;
+ae__damage ae__sqlite_damage(ae_store *store);
 
 /* NAMESPACE/TYPE/ID at most. */
 #define AE__KEY_MAX 400

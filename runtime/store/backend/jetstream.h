@@ -137,6 +137,8 @@ struct ae__js_space {
   uint64_t until;      /* FILLING: the sequence to reach */
   bool snapshots;      /* their stream is there */
   bool new;            /* the file was made just now */
+  bool doubted;        /* it was fetched anew for a record; the stream may have
+                          such */
   struct ae__js_import *import; /* FILLING: the snapshots; NULL: not yet */
   bool corked;
   ae_task uncork;
@@ -196,8 +198,9 @@ void ae__js_space_leave(ae__js_space *space, ae_status status,
  * by a replica that differs. It is fetched anew, but not time and again. */
 ae_status ae__js_space_differs(ae__js_space *space, const ae_ref *ref,
                                uint64_t there, uint64_t here, ae_error *err);
-/* The follower's file takes nothing any more. It is fetched anew, and who waits
- * goes on; false: not now, as that was done a moment ago. */
+/* The follower's file takes nothing any more, or is damaged. It is fetched
+ * anew, and who waits goes on; false: not now, as that was done a moment ago.
+ */
 bool ae__js_space_lost(ae__js_space *space, const ae_error *why);
 void ae__js_space_free(ae__js_space *space);
 /* Asks the server's JetStream: `what` behind $JS.API., `json` the body. */

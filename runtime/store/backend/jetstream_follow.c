@@ -368,8 +368,23 @@ void ae__js_follow_start(ae__js_space *space) {
   if (space->phase == AE__JS_STARTING) fill(space);
 }
 
+/* What reading has met; false: nothing, or it stays as it is. */
+static bool leave_damaged(ae__js_space *space) {
+  ae__damage damage = ae__sqlite_damage(space->inner);
+  bool record = damage == AE__DAMAGE_RECORD;
+  if (damage == AE__DAMAGE_NONE || (record && space->doubted)) return false;
+  ae_error err = {0};
+  ae_error_set(&err, AE_STORE_UNAVAILABLE, "%s",
+               record ? "a record in it is damaged" : "the file is damaged");
+  bool left = ae__js_space_lost(space, &err);
+  if (left && record) space->doubted = true;
+  ae_error_clear(&err);
+  return left;
+}
+
 void ae__js_follow_tick(ae__js_space *space, uint64_t now) {
   if (space->phase != AE__JS_OPEN && space->phase != AE__JS_FILLING) return;
+  if (space->inner && leave_damaged(space)) return;
   if (space->again && space->phase == AE__JS_OPEN) {
     ae__js_space_check(space);
     return;

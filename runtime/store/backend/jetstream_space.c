@@ -219,8 +219,8 @@ bool ae__js_space_lost(ae__js_space *space, const ae_error *why) {
   if (space->phase != AE__JS_OPEN && space->phase != AE__JS_FILLING)
     return false;
   if (space->differed && now - space->differed < DIFFERS_MS) return false;
-  ae_log(AE_LOG_ERROR, "the local copy cannot be written; fetched anew", "file",
-         space->file, "cause", ae_error_text(why), NULL);
+  ae_log(AE_LOG_ERROR, "the local copy is of no use any more; fetched anew",
+         "file", space->file, "cause", ae_error_text(why), NULL);
   space->differed = now;
   space->discard = true;
   ae__js_follow_stop(space);

@@ -288,6 +288,10 @@ uint64_t ae__sqlite_position(ae_store *store) {
   return ae__sqlite_of(store)->db.position;
 }
 
+ae__damage ae__sqlite_damage(ae_store *store) {
+  return (ae__damage)atomic_load(&ae__sqlite_of(store)->db.damage);
+}
+
 static void sqlite_free(ae__sqlite *store) {
   void (*closed)(void *data) = store->closed;
   void *data = store->closed_data;

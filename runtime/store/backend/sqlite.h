@@ -22,6 +22,7 @@
 #define AE_STORE_SQLITE_H
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "base/list.h"
@@ -185,6 +186,8 @@ typedef struct ae__db {
   struct stat about; /* of the file, when it was opened that way */
   bool still;        /* a reader of one moment */
   bool ordered;      /* nothing is stored behind what could not be */
+  bool cache;        /* a copy of a stream, which can be fetched anew */
+  atomic_int damage; /* an ae__damage, that reading has met */
   bool lost;         /* what is in memory may not be what is in the file */
   bool complete;     /* every actor there is has a head in memory */
   int wal_pages;     /* in the log of SQLite after the last commit */

@@ -406,6 +406,7 @@ int ae__sql_reopen(ae__db *db) {
 }
 
 void ae__sql_relax(ae__db *db) {
+  db->cache = true;
   sqlite3_exec(db->sqlite, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
 }
 

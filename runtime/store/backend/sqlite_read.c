@@ -122,9 +122,18 @@ static void page_begin(ae__sql_page *page) {
   ae_error_clear(&page->error);
 }
 
+/* Who reads is told of the record by whoever takes it apart. */
+static void look_at(ae__db *db, const ae__sql_page *page) {
+  int none = AE__DAMAGE_NONE;
+  for (uint32_t i = 0; i < page->count; i++)
+    if (!ae_commit_is_whole(page->records[i].bytes))
+      atomic_compare_exchange_strong(&db->damage, &none, AE__DAMAGE_RECORD);
+}
+
 /* What was read before an error is given first; the next page meets it. */
 static void page_finish(ae__db *db, ae__sql_page *page, int code) {
   page_seal(page);
+  if (db->cache) look_at(db, page);
   if (code == SQLITE_OK || page->count > 0) return;
   page->status = ae__sql_error(db, code, "read", &page->error);
 }
@@ -407,8 +416,11 @@ void ae__read_page(ae__db *db, ae__cursor *cursor) {
       code = SQLITE_CORRUPT; /* a mark that leads nowhere */
     }
     if ((code & 0xff) != SQLITE_CORRUPT) continue;
-    ae_log(AE_LOG_WARN, "an actor's commits are not linked; searching the log",
-           "file", db->path, NULL);
+    if (atomic_exchange(&db->damage, AE__DAMAGE_FILE) != AE__DAMAGE_FILE ||
+        !db->cache)
+      ae_log(AE_LOG_WARN,
+             "an actor's commits are not linked; searching the log", "file",
+             db->path, NULL);
     cursor->broken = true;
     if (cursor->version_next <= head->base)
       cursor->version_next = head->base + 1;

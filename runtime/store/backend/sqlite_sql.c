@@ -187,7 +187,13 @@ static bool no_room(ae__db *db, int code) {
   return false;
 }
 
-static const char *advice(int code) {
+static bool is_damage(int code) {
+  return (code & 0xff) == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT;
+}
+
+static const char *advice(const ae__db *db, int code) {
+  if (db->cache && is_damage(code))
+    return "it is a copy of what a stream has, and is fetched anew";
   switch (code & 0xff) {
     case SQLITE_NOTADB:
       return "it is no SQLite database, or its start is damaged: name another "
@@ -211,6 +217,7 @@ static const char *advice(int code) {
 ae_status ae__sql_error(ae__db *db, int code, const char *doing,
                         ae_error *err) {
   const char *cause = sqlite3_errstr(code);
+  if (is_damage(code)) atomic_store(&db->damage, AE__DAMAGE_FILE);
   if ((code & 0xff) == SQLITE_TOOBIG) {
     ae_error_set(err, AE_TOO_LARGE, "%s %s: %s", doing, db->path, cause);
     return AE_TOO_LARGE;
@@ -231,7 +238,7 @@ ae_status ae__sql_error(ae__db *db, int code, const char *doing,
                  doing, db->path, cause);
   } else {
     ae_error_set(err, status, "%s %s: %s; %s", doing, db->path, cause,
-                 advice(code));
+                 advice(db, code));
   }
   ae_error_cstr(err, "cause", cause);
   return status;

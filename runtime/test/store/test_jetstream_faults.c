@@ -1,9 +1,13 @@
 /* The store in JetStream where something goes wrong: rivals, lost answers,
  * servers that are killed, streams that are not what they were. */
 #define _GNU_SOURCE /* memmem */
+#include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fault.h"
@@ -399,6 +403,62 @@ static void a_follower_that_is_removed_is_made_anew(void **state) {
   world_free(node);
 }
 
+/* Each `from` of the copy's file that is below its first pages becomes `to`. */
+static void damage_follower(const char *from, const char *to) {
+  char path[160];
+  glob_t found;
+  snprintf(path, sizeof path, "%s/follower/*.db", server.folder);
+  assert_int_equal(glob(path, 0, NULL, &found), 0);
+  int file = open(found.gl_pathv[0], O_RDWR);
+  globfree(&found);
+  struct stat about;
+  assert_int_equal(fstat(file, &about), 0);
+  size_t size = (size_t)about.st_size, len = strlen(to), changed = 0;
+  char *bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  assert_true(bytes != MAP_FAILED);
+  char *at = bytes + 8192, *end = bytes + size - len;
+  while (at <= end &&
+         (at = memmem(at, (size_t)(end - at) + len, from, strlen(from)))) {
+    memcpy(at, to, len);
+    at += len;
+    changed++;
+  }
+  assert_true(changed > 100);
+  munmap(bytes, size);
+  close(file);
+}
+
+/* What is damaged under a node: it is told once, and then fetched anew. */
+static void a_follower_that_is_damaged_is_made_anew(void **state) {
+  static const char *const damages[][2] = {{"Counted", "counted"},
+                                           {"", "\xff\xff\xff\xff"}};
+  struct kept_list list = {0};
+  (void)state;
+  for (int i = 0; i < 2; i++) {
+    struct world *node = world_new(&named);
+    if (i == 0) {
+      append_many(node, "bank/account/a", 0, 1);
+      append_many(node, "bank/account/b", 0, 3000);
+    }
+    read_all(node, "bank/account/b", 1, UINT64_MAX, &list);
+    assert_int_equal(list.events, 3000);
+    world_close(node);
+    world_open(node, AE_STORE_WRITE);
+    read_all(node, "bank/account/a", 1, UINT64_MAX, &list);
+    damage_follower(damages[i][0], damages[i][1]);
+    read_all(node, "bank/account/b", 1, UINT64_MAX, &list);
+    assert_true(list.damaged > 0 || list.status != AE_OK);
+    while (list.events < 3000) {
+      world_turn(node);
+      read_all(node, "bank/account/b", 1, UINT64_MAX, &list);
+    }
+    assert_int_equal(list.damaged, 0);
+    assert_int_equal(list.status, AE_OK);
+    world_free(node);
+  }
+  kept_clear(&list);
+}
+
 /* A replica that is out of step (2.9.10 has such after a network was cut) feeds
  * a node other commits than the stream's leader has. */
 static void a_copy_that_differs_is_fetched_anew(void **state) {
@@ -482,6 +542,7 @@ int main(void) {
       TEST(what_is_above_the_servers_limit_is_refused),
       TEST(a_follower_is_made_anew),
       TEST(a_follower_that_is_removed_is_made_anew),
+      TEST(a_follower_that_is_damaged_is_made_anew),
       TEST(a_copy_that_differs_is_fetched_anew),
       TEST(a_second_node_of_the_name_is_told),
       TEST(a_stream_that_was_deleted_is_noticed),
