@@ -258,6 +258,30 @@ describe("aether exec #node", function()
     end)
   end
 
+  it("says its summary also at a signal behind the last outcome", function()
+    -- Nobody reads stderr yet, and it is full: there it stands with all done.
+    local fifo = folder .. "/err"
+    program.run({ "mkfifo", fifo })
+    local full = assert(io.open(fifo, "r+"))
+    program.run({ "dd", "if=/dev/zero", "of=" .. fifo, "oflag=nonblock", "bs=1024" })
+    local process = program.start_aether(
+      { "-C", folder, "exec", "--store", "sqlite:" .. folder .. "/events.db", "-" },
+      { stdin = lines(counter.add("a", 1), counter.add("a", 2)), stderr_file = fifo }
+    )
+    local WRITE_TO_STDERR = "^1 0x2 "
+    program.wait_for(function()
+      return program.read(("/proc/%d/syscall"):format(process.pid)):find(WRITE_TO_STDERR)
+    end, "the summary to be written", 20)
+    process:kill(SIGTERM)
+    local drain = program.start({ "tr", "-d", "\\0" }, { stdin_file = fifo })
+    process.stderr = "/dev/null" -- it is the fifo, which the other one reads
+    local result = process:wait()
+    full:close()
+    assert.matches("^aether: 2 commands: 2 accepted, .* 2 events; [^\n]*\n$", drain:wait().out)
+    assert.is_nil(result.signal)
+    assert.equal(0, result.status)
+  end)
+
   it("ends at a second signal, also in a handler without an end", function()
     program.fill(folder, {
       ["cell/spin.lua"] = [[

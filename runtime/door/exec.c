@@ -32,12 +32,13 @@ typedef struct exec {
   bool ended; /* no further line is taken */
   bool finished;
   ae_retention *retention; /* at the end; NULL: not under way */
+  const char *promise;     /* of the store */
   bool interrupted;
   bool broken; /* stdout takes nothing any more */
   ae__progress progress;
-  uint64_t started, ended_at; /* ns, monotonic */
-  ae_buf types;               /* JSON: the counts of each aggregate */
-  ae_buf retried;             /* for people: those that were decided again */
+  uint64_t started; /* ns, monotonic */
+  ae_buf types;     /* JSON: the counts of each aggregate */
+  ae_buf retried;   /* for people: those that were decided again */
 } exec;
 
 static void write_out(exec *e) {
@@ -114,18 +115,58 @@ static void on_counts(void *data, ae_str ns, ae_str type,
                   (unsigned long long)counts->retries);
 }
 
+static void summarize(exec *e) {
+  const ae__stream_counts *counts = ae__stream_count(e->stream);
+  double seconds = (double)(ae_clock_mono() - e->started) / 1e9;
+  double rate = seconds > 0 ? (double)counts->lines / seconds : 0;
+  if (ae__args_json(e->session.args)) {
+    fprintf(stderr,
+            "{\"commands\":%llu,\"accepted\":%llu,\"rejected\":%llu,"
+            "\"conflicts\":%llu,\"failed\":%llu,\"events\":%llu,"
+            "\"seconds\":%.3f,\"rate\":%.0f,\"interrupted\":%s,"
+            "\"types\":{%s}}\n",
+            (unsigned long long)counts->lines,
+            (unsigned long long)counts->by[AE__ACCEPTED],
+            (unsigned long long)counts->by[AE__REJECTED],
+            (unsigned long long)counts->by[AE__CONFLICT],
+            (unsigned long long)counts->by[AE__FAILED],
+            (unsigned long long)counts->events, seconds, rate,
+            e->interrupted ? "true" : "false", ae_buf_cstr(&e->types));
+    return;
+  }
+  ae__say(
+      "%s%llu commands: %llu accepted, %llu rejected, %llu conflicts, "
+      "%llu failed; %llu events; %.3f seconds, %.0f commands/s",
+      e->interrupted ? "interrupted after " : "",
+      (unsigned long long)counts->lines,
+      (unsigned long long)counts->by[AE__ACCEPTED],
+      (unsigned long long)counts->by[AE__REJECTED],
+      (unsigned long long)counts->by[AE__CONFLICT],
+      (unsigned long long)counts->by[AE__FAILED],
+      (unsigned long long)counts->events, seconds, rate);
+  if (e->retried.len) ae__say("%s", ae_buf_cstr(&e->retried));
+  if (strcmp(e->session.config.store, "memory") == 0)
+    ae__say("the memory store: what was accepted %s", e->promise);
+}
+
 static void on_retained(void *data) {
   exec *e = data;
   e->retention = NULL;
-  ae__interrupt_end(&e->interrupt);
   ae__session_end(&e->session);
 }
 
+/* The summary does not wait for what else the end takes: a second signal ends
+ * that at once. */
 static void finish(exec *e) {
+  const char *from = e->session.args->rest[0];
   e->finished = true;
-  e->ended_at = ae_clock_mono();
   ae_actors_counts(ae_node_actors(e->session.node), on_counts, e);
   write_out(e);
+  ae__progress_end(&e->progress);
+  if (e->lines.error)
+    ae__say("%s cannot be read further: %s",
+            strcmp(from, "-") == 0 ? "stdin" : from, strerror(e->lines.error));
+  summarize(e);
   uv_close((uv_handle_t *)&e->prepare, NULL);
   if (e->polled) uv_close((uv_handle_t *)&e->poll, NULL);
   if (!e->interrupted)
@@ -223,7 +264,7 @@ static void on_prepare(uv_prepare_t *prepare) {
   if (e->broken) pump_later(e);
 }
 
-/* -- start and summary -- */
+/* -- start -- */
 
 static void start(exec *e) {
   uv_loop_t *loop = &e->session.loop.uv;
@@ -256,39 +297,6 @@ static void start(exec *e) {
   pump_later(e);
 }
 
-static void summarize(exec *e, double seconds, const char *promise) {
-  const ae__stream_counts *counts = ae__stream_count(e->stream);
-  double rate = seconds > 0 ? (double)counts->lines / seconds : 0;
-  if (ae__args_json(e->session.args)) {
-    fprintf(stderr,
-            "{\"commands\":%llu,\"accepted\":%llu,\"rejected\":%llu,"
-            "\"conflicts\":%llu,\"failed\":%llu,\"events\":%llu,"
-            "\"seconds\":%.3f,\"rate\":%.0f,\"interrupted\":%s,"
-            "\"types\":{%s}}\n",
-            (unsigned long long)counts->lines,
-            (unsigned long long)counts->by[AE__ACCEPTED],
-            (unsigned long long)counts->by[AE__REJECTED],
-            (unsigned long long)counts->by[AE__CONFLICT],
-            (unsigned long long)counts->by[AE__FAILED],
-            (unsigned long long)counts->events, seconds, rate,
-            e->interrupted ? "true" : "false", ae_buf_cstr(&e->types));
-    return;
-  }
-  ae__say(
-      "%s%llu commands: %llu accepted, %llu rejected, %llu conflicts, "
-      "%llu failed; %llu events; %.3f seconds, %.0f commands/s",
-      e->interrupted ? "interrupted after " : "",
-      (unsigned long long)counts->lines,
-      (unsigned long long)counts->by[AE__ACCEPTED],
-      (unsigned long long)counts->by[AE__REJECTED],
-      (unsigned long long)counts->by[AE__CONFLICT],
-      (unsigned long long)counts->by[AE__FAILED],
-      (unsigned long long)counts->events, seconds, rate);
-  if (e->retried.len) ae__say("%s", ae_buf_cstr(&e->retried));
-  if (strcmp(e->session.config.store, "memory") == 0)
-    ae__say("the memory store: what was accepted %s", promise);
-}
-
 static int status_of(const exec *e) {
   const ae__stream_counts *counts = ae__stream_count(e->stream);
   if (counts->by[AE__FAILED] > 0 || e->broken || e->lines.error)
@@ -317,16 +325,10 @@ int ae__exec_run(const ae__args *args) {
     ae__lines_close(&e.lines);
     return exit;
   }
-  const char *promise = ae_store_promise(ae_node_store(e.session.node));
+  e.promise = ae_store_promise(ae_node_store(e.session.node));
   start(&e);
   ae__session_run(&e.session);
-  double seconds = (double)(e.ended_at - e.started) / 1e9;
-  ae__progress_end(&e.progress);
-  if (e.lines.error)
-    ae__say("%s cannot be read further: %s",
-            strcmp(args->rest[0], "-") == 0 ? "stdin" : args->rest[0],
-            strerror(e.lines.error));
-  summarize(&e, seconds, promise);
+  ae__interrupt_end(&e.interrupt); /* closed when the session is cleared */
   exit = status_of(&e);
   ae__stream_free(e.stream);
   ae_buf_clear(&e.out);

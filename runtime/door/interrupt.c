@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-static ae__interrupt *listener;
+static ae__interrupt *volatile listener;
 
 static void by_default(void) {
   signal(SIGINT, SIG_DFL);
@@ -15,8 +15,9 @@ static void by_default(void) {
 /* Only what a signal handler may call. */
 static void on_signal(int number) {
   (void)number;
+  ae__interrupt *to = listener; /* it may end on the other thread */
   by_default();
-  uv_async_send(&listener->wake);
+  if (to) uv_async_send(&to->wake);
 }
 
 static void on_wake(uv_async_t *wake) {
