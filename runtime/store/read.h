@@ -31,8 +31,9 @@ typedef struct ae_page {
  * the last callback. */
 typedef struct ae_read ae_read;
 /* Runs once a page on the loop thread; the last has status ≠ AE_OK or
- * page->end. For another page call ae_read_more before returning or later;
- * to end early call ae_read_end instead. */
+ * page->end; look into the page only where it is AE_OK. For another page call
+ * ae_read_more before returning or later; to end early call ae_read_end
+ * instead. */
 typedef void (*ae_read_cb)(ae_read *read, ae_status status, const ae_page *page,
                            const ae_error *err);
 struct ae_read {

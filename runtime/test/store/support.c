@@ -234,8 +234,9 @@ static void kept_add(struct kept_list *list, const ae_record *record) {
 
 void kept_page(struct kept_list *list, ae_status status, const ae_page *page) {
   list->status = status;
-  list->end = page->end;
   list->pages++;
+  list->end = page && page->end;
+  if (!page) return;
   for (uint32_t i = 0; i < page->count; i++) kept_add(list, &page->records[i]);
   ae_replay replay;
   ae_event event;
