@@ -394,7 +394,10 @@ void ae__js_follow_tick(ae__js_space *space, uint64_t now) {
   if (space->subscription)
     ae_log(AE_LOG_WARN, "the stream went silent; asked for anew", "stream",
            space->stream, NULL);
-  restart(space);
+  if (space->phase == AE__JS_OPEN)
+    ae__js_space_check(space); /* it may be gone, or another one */
+  else
+    restart(space);
 }
 
 /* -- the file -- */

@@ -175,13 +175,22 @@ static void fail_all(ae__js_space *space, ae_status status,
   ae__js_heads_fail(space, status, err);
 }
 
+/* Sent, and not answered: by a stream that was deleted it never is. */
+static bool has_flights(const ae__js_space *space) {
+  const ae__js_head *head;
+  for (size_t at = 0; (head = ae_map_next(&space->js->heads, &at));)
+    if (head->space == space && head->flight) return true;
+  return false;
+}
+
 static void left(void *data) {
   ae__js_space *space = data;
   ae__js *js = space->js;
   space->phase = AE__JS_CLOSED;
   js->leaving--;
   /* Who came meanwhile; and a copy that was lost is there again soon. */
-  if (!js->closing && (!ae_list_empty(&space->waiting) || space->discard))
+  if (!js->closing &&
+      (!ae_list_empty(&space->waiting) || space->discard || has_flights(space)))
     ae__js_space_open(space);
   if (!js->closing) ae__js_heads_pump(space);
   ae__js_close_look(js);

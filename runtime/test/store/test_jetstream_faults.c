@@ -529,6 +529,24 @@ static void a_stream_that_was_deleted_is_noticed(void **state) {
   kept_clear(&list);
 }
 
+/* … without a connection that is lost, and while appends are under way: those
+ * are answered too. */
+static void a_stream_that_is_deleted_meanwhile_is_noticed(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  append_many(world, "bank/account/a", 0, 10);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list); /* is followed */
+  js(world, "$JS.API.STREAM.DELETE.bank_events", "");
+  assert_int_equal(append_try(world, "bank/account/a", 10, 1, NULL),
+                   AE_STORE_UNAVAILABLE);
+  assert_int_equal(append_try(world, "bank/account/b", 0, 1, NULL), AE_OK);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 0);
+  read_all(world, "bank/account/b", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 1);
+  kept_clear(&list);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {
@@ -546,6 +564,7 @@ int main(void) {
       TEST(a_copy_that_differs_is_fetched_anew),
       TEST(a_second_node_of_the_name_is_told),
       TEST(a_stream_that_was_deleted_is_noticed),
+      TEST(a_stream_that_is_deleted_meanwhile_is_noticed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
