@@ -238,6 +238,74 @@ describe("retention #node", function()
     assert.equal(#actors, commits)
   end)
 
+  it("ends at a full disk, loses nothing, and goes on with room again", function()
+    local actors = {}
+    for index = 1, 100 do
+      actors[index] = "counter/" .. index
+    end
+    settings("nil", "sqlite:disk/events.db")
+    program.write(folder .. "/lines", commands(actors, 20))
+    program.write(folder .. "/last", commands({ actors[1] }, 1))
+    program.write(folder .. "/settings", ([[
+      return {
+        store = "sqlite:disk/events.db",
+        namespaces = { cell = { modules = "cell", retention = { bytes = 1 } } },
+      }
+    ]]))
+    -- Kilobytes left: for nothing, for not even the first bases, for some of
+    -- them, for the bases and hardly for the trim, and for all.
+    local kb = program.is_slow and { 0, 16, 800, 8000 } or { 0, 16, 100, 400, 600, 700, 800, 900, 8000 }
+    local result = program.in_own_mounts([[
+      mkdir "$2/disk"
+      mount -t tmpfs -o size=24m none "$2/disk"
+      "$1" -C "$2" exec --in-flight 100 "$2/lines" >"$2/out"
+      cp "$2/settings" "$2/aether.lua"
+      cp "$2/disk/events.db" "$2/before"
+      for left in $3; do
+        cp "$2/before" "$2/disk/events.db"
+        room=$(df -k --output=avail "$2/disk" | tail -n 1)
+        head -c $(((room - left) * 1024)) /dev/zero >"$2/disk/filler"
+        "$1" -C "$2" exec /dev/null >"$2/exec$left" 2>&1 || echo "status $?" >>"$2/exec$left"
+        if [ "$left" = 0 ]; then rm "$2/disk/filler"; fi
+        "$1" -C "$2" check >"$2/check$left" 2>&1 || echo "status $?" >>"$2/check$left"
+        rm -f "$2/disk/filler"
+        "$1" -C "$2" exec "$2/last" >"$2/again$left" 2>&1 || :
+        "$1" -C "$2" check >>"$2/again$left" 2>&1 || :
+        for actor in 1 2 100; do
+          "$1" -C "$2" state cell/counter/$actor >>"$2/again$left" 2>&1 || :
+        done
+      done
+    ]], program.aether, folder, table.concat(kb, " "))
+    assert.equal(0, result.status, result.out .. result.err)
+    local ended = {}
+    for _, left in ipairs(kb) do
+      local first, check, again =
+        program.read(folder .. "/exec" .. left),
+        program.read(folder .. "/check" .. left),
+        program.read(folder .. "/again" .. left)
+      local about = ("%d kB: %s%s%s"):format(left, first, check, again)
+      local total = tonumber(check:match("and ([%d,]+) events of 100 actors replay"):gsub(",", ""), 10)
+      local through = first:find("retention removed old commits", 1, true)
+      local _, full = first:gsub("the disk is full", "")
+      if through then
+        assert.equal(0, full, about)
+        assert.equal(100, total, about)
+      else
+        assert.equal(1, full, about)
+        assert.equal(left == 0, first:find("status 3", 1, true) ~= nil, about)
+        assert.equal(left > 0, first:find("retention cannot be applied", 1, true) ~= nil, about)
+        assert(total >= 100 and total <= 2000, about)
+        assert(again:find("retention removed old commits", 1, true), about)
+      end
+      ended[left] = not through
+      assert(again:find("events of 100 actors replay", 1, true), about)
+      assert(again:find('"cell/counter/1","version":21,"state":{"sum":21}', 1, true), about)
+      assert(again:find('"cell/counter/2","version":20,"state":{"sum":20}', 1, true), about)
+      assert(again:find('"cell/counter/100","version":20,"state":{"sum":20}', 1, true), about)
+    end
+    assert.same({ true, true, false }, { ended[0], ended[16], ended[8000] })
+  end)
+
   it("holds for JetStream too, and for who follows it anew", function()
     local broker = nats.start()
     local ok, problem = pcall(function()
@@ -254,6 +322,82 @@ describe("retention #node", function()
       assert_sum(40, "counter/b")
       assert_right()
     end)
+    broker:stop()
+    if not ok then error(problem, 0) end
+  end)
+
+  it("may be applied by two nodes to one stream at a time", function()
+    local broker = nats.start()
+    local nodes = {}
+    local ok, problem = pcall(function()
+      local count, rounds = 100, program.is_slow and 10 or os.getenv("AETHER_LONG") and 400 or 40
+      local actors = {}
+      for index = 1, count do
+        actors[index] = "counter/" .. index
+      end
+      local function start(name)
+        nodes[name] = program.start_aether({
+          "-C", folder, "run", "--node", name, "--listen", "127.0.0.1:0",
+        }, { seconds = 600 })
+      end
+      local function wait_for(name, what, where)
+        return program.wait_for(function()
+          assert(nodes[name]:running(), program.read(nodes[name].stderr))
+          return program.read(nodes[name][where]):match(what)
+        end, name .. " to say " .. what, 300)
+      end
+      local function stop(name)
+        nodes[name]:kill(15)
+        local result = nodes[name]:wait()
+        nodes[name] = nil
+        assert.equal(0, result.status, result.err)
+        return result.err
+      end
+      settings("nil", broker.url)
+      local result = program.run_aether({ "-C", folder, "exec", "--in-flight", tostring(count), "-" },
+        { stdin = commands(actors, rounds), seconds = 300 })
+      assert.equal(0, result.status, result.err)
+      -- Each has a whole copy before anything goes.
+      for _, name in ipairs({ "left", "right" }) do
+        start(name)
+        local url = wait_for(name, "Listening on (%S+)\n", "stdout")
+        result = program.run_aether({ "-C", folder, "state", "cell/counter/1", "--url", url })
+        assert.matches('"version":' .. rounds, result.out, 1, true)
+        stop(name)
+      end
+      settings("{ bytes = 1 }", broker.url)
+      start("left")
+      start("right")
+      local url = wait_for("left", "Listening on (%S+)\n", "stdout")
+      result = program.run_aether({ "-C", folder, "exec", "--url", url, "-" },
+        { stdin = commands(actors, 3), seconds = 300 })
+      assert.equal(0, result.status, result.err)
+      for _, name in ipairs({ "left", "right" }) do
+        wait_for(name, "retention removed old commits", "stderr")
+        local log = stop(name)
+        assert.is_nil(log:find('"level":"error"', 1, true), log)
+        assert.is_nil(log:find("retention cannot", 1, true), log)
+      end
+      settings("nil", broker.url)
+      assert_right()
+      for _, actor in ipairs({ actors[1], actors[count / 2], actors[count] }) do
+        assert_sum(rounds + 3, actor)
+      end
+      local left, versions = events("cell"), {}
+      assert(#left >= count and #left <= 4 * count, #left)
+      for _, event in ipairs(left) do
+        local was = versions[event.actor_id]
+        assert(not was or event.version == was + 1, event.actor_id)
+        versions[event.actor_id] = event.version
+      end
+      for index = 1, count do
+        assert.equal(rounds + 3, versions[tostring(index)])
+      end
+    end)
+    for _, node_process in pairs(nodes) do
+      node_process:kill(9)
+      node_process:wait()
+    end
     broker:stop()
     if not ok then error(problem, 0) end
   end)

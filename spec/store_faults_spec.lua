@@ -26,18 +26,6 @@ local function check_clear(result, what)
   end
 end
 
--- Runs a shell script in a mount namespace of its own, so that what it mounts
--- goes away with it.
-local function in_own_mounts(script, ...)
-  -- Root needs no user namespace, which a chroot does not allow.
-  local how = program.run({ "unshare", "-m", "true" }).status == 0 and "-m"
-    or "-rm"
-  local result =
-    program.run({ "unshare", how, "sh", "-euc", script, "sh", ... })
-  assert(result.signal == nil, result.err)
-  return result
-end
-
 describe("the store #node", function()
   setup(function()
     math.randomseed(seed)
@@ -199,7 +187,7 @@ describe("the store #node", function()
     end
     program.write(folder .. "/lines", table.concat(lines, "\n") .. "\n")
     -- Afterwards the file is copied out, as the disk goes with the process.
-    local result = in_own_mounts(
+    local result = program.in_own_mounts(
       [[
         mkdir "$2/disk"
         mount -t tmpfs -o size=1m none "$2/disk"
@@ -256,7 +244,7 @@ describe("the store #node", function()
     local made = counter.exec(folder, store, counter.add("a", 1) .. "\n")
     assert(made.status == 0, made.err)
     program.write(folder .. "/lines", counter.add("a", 2) .. "\n")
-    local result = in_own_mounts(
+    local result = program.in_own_mounts(
       [[
         mkdir "$2/disk"
         mount -t tmpfs -o size=4m none "$2/disk"

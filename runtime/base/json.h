@@ -23,5 +23,8 @@ void ae_json_write_pretty(ae_str bytes, int indent, ae_buf *out);
  * to U+009F) are escaped, other UTF-8 stands as it is, and a byte that is none
  * becomes U+FFFD. */
 void ae_json_write_str(ae_str text, ae_buf *out);
+/* The bytes that base64 (with its padding) stands for, appended to `out`;
+ * false: it is none, and some of them may be there. */
+bool ae_json_base64(ae_str text, ae_buf *out);
 
 #endif

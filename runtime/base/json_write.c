@@ -71,6 +71,38 @@ static void write_base64(ae_str bytes, ae_buf *out) {
   ae_buf_byte(out, '"');
 }
 
+static bool base64_digit(char c, uint32_t *out) {
+  if (c >= 'A' && c <= 'Z')
+    *out = (uint32_t)(c - 'A');
+  else if (c >= 'a' && c <= 'z')
+    *out = (uint32_t)(c - 'a') + 26;
+  else if (c >= '0' && c <= '9')
+    *out = (uint32_t)(c - '0') + 52;
+  else if (c == '+' || c == '/')
+    *out = c == '+' ? 62 : 63;
+  else
+    return false;
+  return true;
+}
+
+bool ae_json_base64(ae_str text, ae_buf *out) {
+  if (text.len % 4 != 0) return false;
+  for (size_t i = 0; i < text.len; i += 4) {
+    uint32_t group = 0, digit;
+    int pad = 0;
+    for (int k = 0; k < 4; k++) {
+      char c = text.ptr[i + (size_t)k];
+      bool end = c == '=' && i + 4 == text.len && k >= 2;
+      if (end) pad++;
+      if (!end && (pad > 0 || !base64_digit(c, &digit))) return false;
+      group = group << 6 | (end ? 0 : digit);
+    }
+    for (int k = 0; k < 3 - pad; k++)
+      ae_buf_byte(out, (uint8_t)(group >> (16 - 8 * k)));
+  }
+  return true;
+}
+
 static void write_uint(uint64_t value, ae_buf *out) {
   char digits[20];
   size_t at = sizeof digits;

@@ -15,39 +15,11 @@ typedef struct field {
   ae_str value; /* msgpack; len 0: absent */
 } field;
 
-static bool base64_digit(char c, uint32_t *out) {
-  if (c >= 'A' && c <= 'Z')
-    *out = (uint32_t)(c - 'A');
-  else if (c >= 'a' && c <= 'z')
-    *out = (uint32_t)(c - 'a') + 26;
-  else if (c >= '0' && c <= '9')
-    *out = (uint32_t)(c - '0') + 52;
-  else if (c == '+' || c == '/')
-    *out = c == '+' ? 62 : 63;
-  else
-    return false;
-  return true;
-}
-
 /* Into line->blobs, which has room for all of a line. */
 static bool base64_read(ae__stream_line *line, ae_str text, ae_str *out) {
-  ae_buf *to = &line->blobs;
-  size_t from = to->len;
-  if (text.len % 4 != 0) return false;
-  for (size_t i = 0; i < text.len; i += 4) {
-    uint32_t group = 0, digit;
-    int pad = 0;
-    for (int k = 0; k < 4; k++) {
-      char c = text.ptr[i + (size_t)k];
-      bool end = c == '=' && i + 4 == text.len && k >= 2;
-      if (end) pad++;
-      if (!end && (pad > 0 || !base64_digit(c, &digit))) return false;
-      group = group << 6 | (end ? 0 : digit);
-    }
-    for (int k = 0; k < 3 - pad; k++)
-      ae_buf_byte(to, (uint8_t)(group >> (16 - 8 * k)));
-  }
-  *out = (ae_str){to->ptr + from, to->len - from};
+  size_t from = line->blobs.len;
+  if (!ae_json_base64(text, &line->blobs)) return false;
+  *out = (ae_str){line->blobs.ptr + from, line->blobs.len - from};
   return out->len > 0 && ae_pack_valid(*out);
 }
 

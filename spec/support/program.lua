@@ -253,6 +253,16 @@ function program.start_aether(argv, options)
   return program.start(all, options)
 end
 
+--- Runs a shell script in a mount namespace of its own, so that what it mounts
+-- goes away with it.
+function program.in_own_mounts(script, ...)
+  -- Root needs no user namespace, which a chroot does not allow.
+  local how = program.run({ "unshare", "-m", "true" }).status == 0 and "-m" or "-rm"
+  local result = program.run({ "unshare", how, "sh", "-euc", script, "sh", ... }, { seconds = 300 })
+  assert(result.signal == nil, result.err)
+  return result
+end
+
 --- run_aether in a folder (-C); it does not die of a signal.
 function program.run_in(folder, argv, options)
   local result = program.run_aether({ "-C", folder, unpack(argv) }, options)

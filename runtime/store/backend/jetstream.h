@@ -241,10 +241,12 @@ ae_status ae__js_consume(ae__js *js, const char *stream, uint64_t from,
 /* -- jetstream_snapshot.c -- */
 ae_status ae__js_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
                                ae_error *err);
-ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err);
 /* Fetches the snapshots that there are, then opens the namespace. */
 void ae__js_import_start(ae__js_space *space);
 void ae__js_import_stop(ae__js_space *space);
+
+/* -- jetstream_trim.c -- */
+ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err);
 
 /* -- jetstream_delete.c -- */
 ae_status ae__js_delete(ae_store *store, ae_delete *delete, ae_error *err);

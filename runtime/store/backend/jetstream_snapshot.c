@@ -1,19 +1,31 @@
 /* Snapshots: in a stream of their own, {ns}_snapshots, and in each follower.
- * Retention, which rests on those that are bases.
  *
  * A snapshot is written down here first, then sent to the stream; only a base
  * waits for the stream's answer, for it is truth. A follower that is made anew
  * fetches them all once it has the commits. On one subject, an actor's, the
- * stream keeps the newest few; bases have subjects of their own. */
+ * stream keeps the newest few; bases have subjects of their own. There a base
+ * never follows one of a later version: what is before that one may be gone,
+ * and it must not be pushed out by a node that is behind with its retention. */
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/pack.h"
 #include "namespace/encode.h"
 #include "store/backend/jetstream.h"
 
-enum { NAME_IN_USE = 10058, NOT_THERE = 10059, ASK_MS = 5000, AT_ONCE = 256 };
+enum {
+  ASK_MS = 5000,
+  NO_MESSAGE = 10037,
+  NAME_IN_USE = 10058,
+  NOT_THERE = 10059,
+  WRONG_LAST_SEQUENCE = 10071,
+  SUBJECT_IN_PROCESS = 10164, /* since 2.10: a rival's is not settled yet */
+};
+
+static const char FACTS[] = "Aether-Snapshot";
 
 static void stream_name(const ae__js_space *space, ae_buf *out) {
   ae_encode(ae__js_name(space), out);
@@ -40,7 +52,7 @@ static void saving_end(saving *save, ae_status status, const ae_error *err) {
   ae__js_close_look(js);
 }
 
-static void publish(saving *save);
+static void share(saving *save);
 
 static void on_stream(ae_wire_request *request, ae_status status,
                       const ae_wire_message *message) {
@@ -50,7 +62,7 @@ static void on_stream(ae_wire_request *request, ae_status status,
   if (status == AE_OK) ae__js_answer_read(&answer, message);
   if (status == AE_OK && (!answer.code || answer.code == NAME_IN_USE)) {
     save->space->snapshots = true;
-    publish(save);
+    share(save);
   } else {
     if (status == AE_OK)
       status = ae__js_refusal(&answer, "make", "of snapshots", &err);
@@ -92,6 +104,8 @@ static void make_stream(saving *save) {
   ae_buf_clear(&json);
 }
 
+static void ask_base(saving *save);
+
 static void on_published(ae_wire_request *request, ae_status status,
                          const ae_wire_message *message) {
   saving *save = request->data;
@@ -99,6 +113,12 @@ static void on_published(ae_wire_request *request, ae_status status,
   ae_error err = {0};
   if (status == AE_OK) {
     ae__js_answer_read(&answer, message);
+    if (save->copy.base && (answer.code == WRONG_LAST_SEQUENCE ||
+                            answer.code == SUBJECT_IN_PROCESS)) {
+      ae__js_answer_clear(&answer);
+      ask_base(save);
+      return;
+    }
     if (answer.code)
       status = ae__js_refusal(&answer, "append to", "of snapshots", &err);
   } else if (status != AE_CANCELED) {
@@ -109,14 +129,20 @@ static void on_published(ae_wire_request *request, ae_status status,
   ae__js_answer_clear(&answer);
 }
 
-static void publish(saving *save) {
+/* `last`: the sequence of the actor's newest base there; 0: there is none. */
+static void publish(saving *save, uint64_t last) {
   ae_buf subject = {0};
-  char facts[80];
+  char facts[80], expected[24];
   ae__js_subject(&subject, save->copy.base ? "bases" : "snapshots",
                  &save->copy.ref);
   snprintf(facts, sizeof facts, "%" PRIu64 " %" PRId64 " %d",
            save->copy.version, save->copy.shape, save->copy.base);
-  const ae_wire_header headers[] = {{"Aether-Snapshot", facts}, {0}};
+  snprintf(expected, sizeof expected, "%" PRIu64, last);
+  const ae_wire_header headers[] = {
+      {FACTS, facts},
+      {save->copy.base ? "Nats-Expected-Last-Subject-Sequence" : NULL,
+       expected},
+      {0}};
   save->request.cb = on_published;
   save->request.data = save;
   save->request.timeout_ms = ASK_MS;
@@ -132,12 +158,79 @@ static void publish(saving *save) {
   ae_error_clear(&err);
 }
 
+/* The version of a base that was asked for. */
+static bool read_version(const ae__js_answer *answer, uint64_t *version) {
+  ae_str message, value, text;
+  ae_buf headers = {0};
+  if (!ae_unpack_field(ae_buf_view(&answer->body), "message", &message) ||
+      !ae_unpack_field(message, "hdrs", &value))
+    return false;
+  ae_unpack cursor = ae_unpack_of(value);
+  bool read = ae_unpack_str(&cursor, &text) && ae_json_base64(text, &headers);
+  const char *at = read ? strstr(ae_buf_cstr(&headers), FACTS) : NULL;
+  read = at && sscanf(at + sizeof FACTS - 1, ": %" SCNu64, version) == 1;
+  ae_buf_clear(&headers);
+  return read;
+}
+
+static void on_base(ae_wire_request *request, ae_status status,
+                    const ae_wire_message *message) {
+  saving *save = request->data;
+  ae__js_answer answer = {0};
+  ae_error err = {0};
+  uint64_t last = 0, version = 0;
+  if (status == AE_OK) ae__js_answer_read(&answer, message);
+  if (status == AE_OK && answer.code == NO_MESSAGE) {
+    publish(save, 0);
+  } else if (status == AE_OK && answer.code == 0 &&
+             ae__js_answer_uint(&answer, "message", "seq", &last)) {
+    if (read_version(&answer, &version) && version > save->copy.version)
+      saving_end(save, AE_OK, NULL);
+    else
+      publish(save, last);
+  } else {
+    if (status == AE_OK)
+      status = ae__js_refusal(&answer, "ask for", "of snapshots", &err);
+    else if (status != AE_CANCELED)
+      status = ae__js_silence(&err);
+    saving_end(save, status, &err);
+  }
+  ae_error_clear(&err);
+  ae__js_answer_clear(&answer);
+}
+
+static void ask_base(saving *save) {
+  ae_buf what = {0}, json = {0};
+  ae_error err = {0};
+  ae_buf_printf(&what, "STREAM.MSG.GET.");
+  stream_name(save->space, &what);
+  ae_buf_printf(&json, "{\"last_by_subj\":\"");
+  ae__js_subject(&json, "bases", &save->copy.ref);
+  ae_buf_printf(&json, "\"}");
+  save->request.cb = on_base;
+  save->request.data = save;
+  save->request.timeout_ms = ASK_MS;
+  ae_status status = ae__js_ask(save->space->js, &save->request,
+                                ae_buf_cstr(&what), ae_buf_cstr(&json), &err);
+  if (status != AE_OK) saving_end(save, status, &err);
+  ae_error_clear(&err);
+  ae_buf_clear(&what);
+  ae_buf_clear(&json);
+}
+
+static void share(saving *save) {
+  if (save->copy.base)
+    ask_base(save);
+  else
+    publish(save, 0);
+}
+
 static void on_saved(ae_write *write, ae_status status, const ae_error *err) {
   saving *save = AE_CONTAINER(write, saving, copy.write);
   if (status != AE_OK || save->space->js->closing)
     saving_end(save, status, err);
   else if (save->space->snapshots)
-    publish(save);
+    share(save);
   else
     make_stream(save);
 }
@@ -247,7 +340,7 @@ static void on_snapshot(void *data, const ae_wire_message *message) {
     ae_wire_publish(space->js->wire, message->reply, NULL, NULL,
                     (ae_str){"", 0}, NULL);
   fetched *one = ae_zalloc(sizeof *one);
-  const char *facts = ae_wire_message_header(message, "Aether-Snapshot");
+  const char *facts = ae_wire_message_header(message, FACTS);
   int base = 0;
   unsigned long long version = 0;
   long long shape = 0;
@@ -329,158 +422,4 @@ void ae__js_import_stop(ae__js_space *space) {
   if (import->subscription) ae_wire_unsubscribe(import->subscription);
   /* Its request or its writes still come back to it. */
   if (import->counted && import->writing == 0) import_free(import);
-}
-
-/* -- retention: deleted here, then in the stream, a part at a time: what a
- * crash leaves in the stream alone is little -- */
-
-typedef struct trimming {
-  ae_trim inner; /* first; ends after each part */
-  ae_trim *of;
-  ae__js_space *space;
-  ae_buf gone;
-  size_t at, under_way;
-  bool more; /* parts */
-  ae_status status;
-  ae_error error;
-} trimming;
-
-typedef struct deletion {
-  ae_wire_request request; /* first */
-  trimming *trim;
-} deletion;
-
-static void trim_end(trimming *trim) {
-  ae__js *js = trim->space->js;
-  trim->of->trimmed = trim->inner.trimmed;
-  trim->of->left = trim->inner.left;
-  trim->of->write.cb(&trim->of->write, trim->status,
-                     trim->status == AE_OK ? NULL : &trim->error);
-  ae_buf_clear(&trim->gone);
-  ae_error_clear(&trim->error);
-  ae_free(trim);
-  js->ops--;
-  ae__js_close_look(js);
-}
-
-static void delete_some(trimming *trim);
-static void trim_part(trimming *trim);
-
-static void part_end(trimming *trim) {
-  const ae_trim *of = trim->of;
-  bool enough = (of->enough && *of->enough) || trim->space->js->closed;
-  if (trim->status == AE_OK && trim->more && !enough) {
-    trim_part(trim);
-    return;
-  }
-  if (trim->status == AE_OK && trim->more)
-    trim->status =
-        ae_error_set(&trim->error, AE_CANCELED, "it was ended before");
-  trim_end(trim);
-}
-
-static void on_deleted(ae_wire_request *request, ae_status status,
-                       const ae_wire_message *message) {
-  deletion *one = (deletion *)request;
-  trimming *trim = one->trim;
-  ae__js_answer answer = {0};
-  if (status == AE_OK) ae__js_answer_read(&answer, message);
-  /* 10057: no such message: another node was first. */
-  bool refused = status == AE_OK && answer.code && answer.code != 10057 &&
-                 answer.code != 10043;
-  if (trim->status == AE_OK && (status != AE_OK || refused))
-    trim->status = refused ? ae__js_refusal(&answer, "delete from",
-                                            trim->space->stream, &trim->error)
-                           : ae__js_silence(&trim->error);
-  ae__js_answer_clear(&answer);
-  ae_free(one);
-  trim->under_way--;
-  delete_some(trim);
-}
-
-static void delete_some(trimming *trim) {
-  while (trim->status == AE_OK && trim->at < trim->gone.len &&
-         trim->under_way < AT_ONCE) {
-    uint64_t position;
-    char json[64];
-    memcpy(&position, trim->gone.ptr + trim->at, sizeof position);
-    trim->at += sizeof position;
-    snprintf(json, sizeof json, "{\"seq\":%" PRIu64 ",\"no_erase\":true}",
-             position);
-    ae_buf what = {0};
-    ae_buf_printf(&what, "STREAM.MSG.DELETE.%s", trim->space->stream);
-    deletion *one = ae_zalloc(sizeof *one);
-    one->trim = trim;
-    one->request.cb = on_deleted;
-    one->request.timeout_ms = ASK_MS;
-    trim->status = ae__js_ask(trim->space->js, &one->request,
-                              ae_buf_cstr(&what), json, &trim->error);
-    ae_buf_clear(&what);
-    if (trim->status == AE_OK)
-      trim->under_way++;
-    else
-      ae_free(one);
-  }
-  if (trim->under_way == 0) part_end(trim);
-}
-
-static void on_trimmed(ae_write *write, ae_status status, const ae_error *err) {
-  trimming *trim = AE_CONTAINER(write, trimming, inner.write);
-  trim->more = status == AE_CANCELED;
-  if (status != AE_OK && !trim->more) {
-    trim->status = status;
-    if (err) ae_error_copy(&trim->error, err);
-  }
-  delete_some(trim);
-}
-
-static void trim_run(ae__js_op *op) {
-  trimming *trim = op->of;
-  ae_error err = {0};
-  ae_buf_reset(&trim->gone);
-  trim->at = 0;
-  ae_status status = ae_store_trim(op->space->inner, &trim->inner, &err);
-  if (status != AE_OK) on_trimmed(&trim->inner.write, status, &err);
-  ae_error_clear(&err);
-  ae__js_op_free(op);
-}
-
-static void trim_fail(ae__js_op *op, ae_status status, const ae_error *err) {
-  trimming *trim = op->of;
-  trim->status = status;
-  if (err)
-    ae_error_copy(&trim->error, err);
-  else
-    ae_error_set(&trim->error, status, "it was ended before");
-  trim_end(trim);
-  ae__js_op_free(op);
-}
-
-static void trim_part(trimming *trim) {
-  ae__js_op *op = ae__js_op_new(trim->space->js, trim->inner.ns, AE__JS_STREAM);
-  op->of = trim;
-  op->run = trim_run;
-  op->fail = trim_fail;
-  ae__js_op_start(op);
-}
-
-/* Commits that hold command ids stay in the stream: a follower made anew
- * learns the ids from nowhere else. */
-ae_status ae__js_trim(ae_store *store, ae_trim *trim, ae_error *err) {
-  (void)err;
-  static const bool enough = true;
-  ae__js *js = ae__js_of(store);
-  trimming *copy = ae_zalloc(sizeof *copy);
-  copy->of = trim;
-  copy->space = ae__js_space_get(js, trim->ns);
-  copy->inner = (ae_trim){.ns = ae__js_name(copy->space),
-                          .before = trim->before,
-                          .bytes = trim->bytes,
-                          .until = trim->until,
-                          .enough = &enough,
-                          .gone = &copy->gone,
-                          .write = {.cb = on_trimmed}};
-  js->ops++;
-  trim_part(copy);
-  return AE_OK;
 }

@@ -175,15 +175,19 @@ static int errno_of(ae__db *db, int which) {
   return error;
 }
 
+static bool is_no_room(int error) {
+  return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
 static bool no_room(ae__db *db, int code) {
   if ((code & 0xff) == SQLITE_FULL) return true;
+  if (code == SQLITE_IOERR_SHMSIZE && db->sqlite)
+    return is_no_room(sqlite3_system_errno(db->sqlite));
   if (code != SQLITE_IOERR_WRITE || !db->sqlite) return false;
   static const int which[] = {SQLITE_FCNTL_FILE_POINTER,
                               SQLITE_FCNTL_JOURNAL_POINTER};
-  for (size_t i = 0; i < sizeof which / sizeof *which; i++) {
-    int error = errno_of(db, which[i]);
-    if (error == EDQUOT || error == EFBIG) return true;
-  }
+  for (size_t i = 0; i < sizeof which / sizeof *which; i++)
+    if (is_no_room(errno_of(db, which[i]))) return true;
   return false;
 }
 

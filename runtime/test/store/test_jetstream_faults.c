@@ -378,6 +378,48 @@ static void a_follower_is_made_anew(void **state) {
   world_free(node);
 }
 
+/* One has trimmed up to 60; another, which allows more, is far behind. What
+ * history begins with must not give way to what that one makes. */
+static void two_that_trim_keep_the_newest_base(void **state) {
+  struct world *one = *state, *other = world_new(&beside);
+  struct kept_list list = {0};
+  char text[64];
+  bool base;
+  uint64_t trimmed, left;
+  append_many(one, "bank/account/a", 0, 100);
+  append_many(one, "bank/account/b", 0, 100);
+  read_all(other, "bank/account/a", 1, UINT64_MAX, &list); /* is followed */
+  snapshot_save(one, "bank/account/a", 60, 1, "at 60", true);
+  trim_of(one, "bank", 0, 1, &trimmed, &left);
+  assert_int_equal(trimmed, 60);
+  char early[16];
+  for (uint64_t at = 10; at <= 50; at += 5) {
+    snprintf(early, sizeof early, "at %d", (int)at);
+    assert_int_equal(snapshot_save(other, "bank/account/a", at, 1, early, true),
+                     AE_OK);
+    assert_int_equal(snapshot_save(other, "bank/account/b", at, 1, early, true),
+                     AE_OK);
+  }
+  trim_of(other, "bank", 0, 1, &trimmed, &left);
+  struct world *fresh = world_new(&beside), *all[] = {one, other, fresh};
+  for (size_t i = 0; i < 3; i++) {
+    uint64_t from = all[i] == other ? 50 : 60;
+    append_ok(all[i], "bank/account/a", 100 + i, 1, NULL);
+    read_all(all[i], "bank/account/a", from + 1, UINT64_MAX, &list);
+    assert_int_equal(list.events, 100 - from + i + 1);
+    assert_int_equal(
+        snapshot_load(all[i], "bank/account/a", UINT64_MAX, 1, text, &base),
+        from);
+    assert_true(base);
+  }
+  assert_string_equal(text, "at 60");
+  assert_int_equal(
+      snapshot_load(fresh, "bank/account/b", UINT64_MAX, 1, text, &base), 50);
+  kept_clear(&list);
+  world_free(fresh);
+  world_free(other);
+}
+
 /* … and also where that happens under a node that has it open. */
 static void a_follower_that_is_removed_is_made_anew(void **state) {
   struct world *node = world_new(&named);
@@ -559,6 +601,7 @@ int main(void) {
       TEST(a_stream_in_memory_is_refused),
       TEST(what_is_above_the_servers_limit_is_refused),
       TEST(a_follower_is_made_anew),
+      TEST(two_that_trim_keep_the_newest_base),
       TEST(a_follower_that_is_removed_is_made_anew),
       TEST(a_follower_that_is_damaged_is_made_anew),
       TEST(a_copy_that_differs_is_fetched_anew),
