@@ -145,6 +145,28 @@ static void node_closed(void *data) {
   (void)data;
 }
 
+typedef struct probed {
+  ae_write write; /* first */
+  ae_node *node;
+  ae_error *err;
+} probed;
+
+static void on_probed(ae_write *write, ae_status status, const ae_error *err) {
+  probed *probe = (probed *)write;
+  if (status != AE_OK && err) ae_error_copy(probe->err, err);
+  probe->err->status = status;
+  ae_node_close(probe->node, node_closed, NULL);
+}
+
+/* A write that leaves nothing. Closes the node. */
+static ae_status probe_store(ae_loop *loop, ae_node *node, ae_error *err) {
+  probed probe = {.write.cb = on_probed, .node = node, .err = err};
+  if (ae_store_probe(ae_node_store(node), &probe.write, err) != AE_OK)
+    ae_node_close(node, node_closed, NULL);
+  ae_loop_run(loop);
+  return err->status;
+}
+
 /* Opens the store as a writer would, and closes it. */
 static void look_at_store(ae__doctor *d) {
   ae_loop loop;
@@ -159,11 +181,10 @@ static void look_at_store(ae__doctor *d) {
   }
   const ae_node_options options = {
       .config = &d->config, .store = true, .mode = AE_STORE_WRITE};
-  if (ae_node_open(&loop, &options, &node, &err) == AE_OK) {
+  if (ae_node_open(&loop, &options, &node, &err) == AE_OK &&
+      probe_store(&loop, node, &err) == AE_OK) {
     ae__doctor_sayf(d, AE__GOOD, "store", NULL, "%s can be written",
                     d->config.store);
-    ae_node_close(node, node_closed, NULL);
-    ae_loop_run(&loop);
   } else {
     ae_buf facts = {0};
     ae_pack_map(&facts, err.nfacts);

@@ -4,13 +4,19 @@
 #include "node/internal.h"
 #include "node/retention.h"
 
-/* -- the store: probed while its last write failed -- */
+/* -- the store: probed at first, and while its last write failed -- */
 
 static void on_probe(ae_write *write, ae_status status, const ae_error *err) {
   (void)status;
   (void)err;
   ae_node *node = write->data;
   node->probing = false;
+}
+
+static void probe(ae_node *node) {
+  if (node->probing) return;
+  node->probe = (ae_write){.cb = on_probe, .data = node};
+  node->probing = ae_store_probe(node->store, &node->probe, NULL) == AE_OK;
 }
 
 static void look_at_store(ae_node *node) {
@@ -24,9 +30,7 @@ static void look_at_store(ae_node *node) {
     ae_log(AE_LOG_INFO, "the store can be written again", NULL);
   node->ill = ill;
   ae_error_clear(&err);
-  if (!ill || node->probing) return;
-  node->probe = (ae_write){.cb = on_probe, .data = node};
-  node->probing = ae_store_probe(node->store, &node->probe, NULL) == AE_OK;
+  if (ill) probe(node);
 }
 
 static void on_beat(void *data) {
@@ -37,6 +41,8 @@ ae_status ae_node_start(ae_node *node, ae_error *err) {
   AE_ASSERT(node->store && node->actors && !node->pulse);
   ae_pulse_options options = {.beat = on_beat, .data = node};
   ae_status status = ae_pulse_start(node->loop, &options, &node->pulse, err);
+  if (status == AE_OK && ae_store_wire(node->store))
+    probe(node); /* a server that is there need not have JetStream */
   if (status == AE_OK)
     node->retention = ae_retention_start(node, &(ae_retention_options){0});
   return status;

@@ -249,9 +249,13 @@ static void on_stats(ae_stats_read *read, ae_status status,
   settle(one->of);
 }
 
+/* Of a server that does not answer nobody waits for it to. */
 static void ask(asked *one, ae_str ns) {
+  ae_store *store = one->of->node->store;
+  if (ae_store_wire(store) && ae_store_health(store, &one->err) != AE_OK)
+    return;
   one->stats = (ae_stats_read){.ns = ns, .cb = on_stats, .data = one};
-  if (ae_store_stats(one->of->node->store, &one->stats, &one->err) == AE_OK)
+  if (ae_store_stats(store, &one->stats, &one->err) == AE_OK)
     one->of->pending++;
 }
 

@@ -52,9 +52,9 @@ end
 --- On the same port and folder as before.
 function Nats:start()
   local argv = {
-    self.program, "-a", self.host, "-p", tostring(self.port), "-js",
-    "-sd", self.folder,
+    self.program, "-a", self.host, "-p", tostring(self.port), "-sd", self.folder,
   }
+  if not self.bare then argv[#argv + 1] = "-js" end
   if self.space then argv = { "ip", "netns", "exec", self.space, unpack(argv) } end
   if self.config then
     argv[#argv + 1] = "-c"
@@ -84,12 +84,12 @@ function Nats:log()
 end
 
 --- Options: `files` (name to text, beside its data; nats.conf is what it reads)
--- and `env`.
+-- `env`, and `bare`: without JetStream.
 function nats.start(options)
   options = options or {}
   local self = setmetatable({
     folder = program.folder(), port = free_port(), env = options.env,
-    host = "127.0.0.1", program = nats.program,
+    host = "127.0.0.1", program = nats.program, bare = options.bare,
   }, Nats)
   if options.files then
     program.fill(self.folder, options.files)

@@ -315,7 +315,16 @@ static ae_status js_compact(ae_store *store, ae_write *write, ae_error *err) {
 static void on_changed(void *data, const ae_wire_info *info) {
   ae__js *js = data;
   ae__js_space *space;
-  if (!info->connected) return;
+  if (!info->connected) {
+    ae_error err = {0};
+    ae_error_set(&err, AE_STORE_UNAVAILABLE,
+                 "no connection to nats-server: %s; it is tried again",
+                 info->trouble);
+    ae_error_cstr(&err, "cause", "not connected");
+    ae__store_wrote(&js->store, AE_STORE_UNAVAILABLE, &err);
+    ae_error_clear(&err);
+    return;
+  }
   for (size_t at = 0; (space = ae_map_next(&js->spaces, &at));)
     if (space->phase == AE__JS_OPEN || space->phase == AE__JS_STARTING)
       ae__js_space_check(space);
