@@ -251,6 +251,42 @@ describe("over NATS #node", function()
   end)
 end)
 
+describe("over a NATS server that wants a password #node", function()
+  it("logs in as the store's address says, and shows no password", function()
+    local broker = nats.start({ files = {
+      ["nats.conf"] = 'authorization { user: ada, password: "ge:he@im" }\n',
+    } })
+    local folder = program.folder()
+    program.fill(folder, { ["cell/counter.lua"] = COUNTER })
+    local function with(login) return (broker.url:gsub("//", "//" .. login .. "@")) end
+    local right = with("ada:ge:he%%40im")
+    local node = server.start(folder, { args = { "--store", right } })
+    local added = node:request("POST", "/v1/cell/counter/a/add",
+      { ["Content-Type"] = "application/json" }, '{"by":1}')
+    assert.equal(200, added.status)
+    local shown = node:request("GET", "/v1/admin/status").body
+    assert.matches(broker.url, shown, 1, true)
+    shown = shown .. json.encode(node:log())
+    node:stop()
+    for _, args in ipairs({ { "config" }, { "doctor" }, { "events", "cell" } }) do
+      local argv = { "-C", folder, unpack(args) }
+      local result = program.run_aether(argv, { env = { AETHER_STORE = right, AETHER_LISTEN = "127.0.0.1:1" } })
+      assert.is_true(result.status <= 1, result.err)
+      shown = shown .. result.out .. result.err
+    end
+    assert.matches("Added", shown)
+    local refused = program.run_aether({ "-C", folder, "events", "cell", "--store", with("ada:gewrong") })
+    assert.equal(3, refused.status)
+    assert.matches("Authentication Violation", refused.err)
+    assert.no_matches("conn%.c", refused.err)
+    shown = shown .. refused.err
+    assert.no_matches("ge:he", shown)
+    assert.no_matches("gewrong", shown)
+    broker:stop()
+    program.remove(folder)
+  end)
+end)
+
 describe("over a NATS server without JetStream #node", function()
   it("says so, and does not call itself ready", function()
     local broker = nats.start({ bare = true })

@@ -339,6 +339,10 @@ static ae_status resolve(loading *load, ae_error *err) {
   config->replicas = (unsigned)number_of(key_of(load, "replicas"));
   ae__nats_find(config, key_of(load, "nats"),
                 folder_of(load, key_of(load, "nats")));
+  ae_status status = ae__nats_take_login(config, err);
+  if (status != AE_OK) return status;
+  ae_buf_reset(&key_of(load, "store")->value);
+  ae_pack_text(&key_of(load, "store")->value, ae_str_of(config->store));
   fill_default(load, "shards", "1024");
   fill_default(load, "log", "\"info\"");
   fill_default(load, "http",
@@ -349,8 +353,7 @@ static ae_status resolve(loading *load, ae_error *err) {
   config->judge_actors = judge_actors_of(key_of(load, "judge"));
   ae__found *namespaces = key_of(load, "namespaces");
   const char *folder = folder_of(load, namespaces);
-  ae_status status =
-      ae__namespaces_find(config, namespaces, folder ? folder : ".", err);
+  status = ae__namespaces_find(config, namespaces, folder ? folder : ".", err);
   if (status == AE_OK)
     status = ae__tokens_find(config, key_of(load, "tokens"),
                              key_of(load, "grants"), err);

@@ -78,10 +78,17 @@ static ae_status check_url(const char *url, ae_error *err) {
   return AE_OK;
 }
 
+/* Without "(conn.c:2088): " in front; NULL: no more than the status says. */
+static const char *said(const char *text, natsStatus s) {
+  const char *end = text && *text == '(' ? strstr(text, "): ") : NULL;
+  if (end) text = end + 3;
+  return text && strcmp(text, natsStatus_GetText(s)) != 0 ? text : NULL;
+}
+
 static ae_status connect_failed(const char *url, bool tls, natsStatus s,
                                 ae_error *err) {
   natsStatus last = NATS_OK;
-  const char *text = nats_GetLastError(&last);
+  const char *text = said(nats_GetLastError(&last), s);
   const char *mend =
       s == NATS_NO_SERVER ? "is it running, and the address right?"
       : s == NATS_CONNECTION_AUTH_FAILED
