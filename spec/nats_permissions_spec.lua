@@ -95,6 +95,7 @@ describe("permissions on a nats-server #node", function()
       assert.equal(15, nodes[space]:request("/v1/" .. space .. "/counter/a").json.state.n)
       local events = program.run_aether({ "-C", apps[space], "events", space, "--store", broker.url, "--json" })
       assert.equal(0, events.status, events.err)
+      assert.equal(200, nodes[space]:request("/readyz").status)
       assert.equal(5, #http.documents(events.out))
     end
     -- The server logs each thing that it refuses.

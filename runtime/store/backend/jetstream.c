@@ -212,7 +212,9 @@ static ae_status js_probe(ae_store *store, ae_write *write, ae_error *err) {
   probe->request.cb = probed;
   probe->js = ae__js_of(store);
   probe->write = write;
-  ae_status status = ae__js_ask(probe->js, &probe->request, "INFO", "", err);
+  /* What every tenant may ask (`aether nats-permissions`), of no subject. */
+  ae_status status = ae__js_ask(probe->js, &probe->request, "STREAM.NAMES",
+                                "{\"subject\":\"aether.probe\"}", err);
   if (status != AE_OK) ae_free(probe);
   return status;
 }
