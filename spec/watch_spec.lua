@@ -93,6 +93,26 @@ describe("aether test --watch #node", function()
     assert.equal(0, running:wait().status)
   end)
 
+  it("leaves specs that run for the save that comes", function()
+    local began = folder .. "/began"
+    program.write(
+      folder .. "/spec/counter_spec.lua",
+      ("it('waits', function() io.open(%q, 'w'):close() while true do end end)"):format(
+        began
+      )
+    )
+    running = program.start_aether({ "test", "--watch", "--output=TAP" }, { cwd = folder })
+    program.wait_for(function()
+      return program.exists(began)
+    end, "the spec's begin")
+    program.write(folder .. "/spec/counter_spec.lua", "it('is mended', function() end)")
+    program.wait_for(function()
+      return program.read(running.stdout):find("ok 1 - is mended", 1, true)
+    end, "the mended spec")
+    running:kill(15)
+    assert.equal(0, running:wait().status)
+  end)
+
   it("clears nothing where there is no terminal", function()
     running = program.start_aether(
       { "test", "--watch", "--output=TAP" },

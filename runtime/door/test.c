@@ -1,5 +1,6 @@
 /* `aether test`, and `--watch`: a process of its own for each run, so that
  * nothing of one run is left in the next. */
+#include <signal.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
@@ -20,6 +21,7 @@ typedef struct rerun {
   ae__interrupt interrupt;
   uv_process_t child;
   bool runs;      /* the child */
+  bool stopped;   /* … by a save: it may be one that would never end */
   bool ends;      /* no further run */
   ae_buf changed; /* while it runs; empty: nothing */
   uint64_t began; /* ns, monotonic */
@@ -39,7 +41,7 @@ static void on_exit(uv_process_t *child, int64_t status, int signal) {
   rerun *r = AE_CONTAINER(child, rerun, child);
   double seconds = (double)(ae_clock_mono() - r->began) / 1e9;
   uv_close((uv_handle_t *)child, on_run_closed);
-  if (r->ends) return;
+  if (r->ends || r->stopped) return;
   if (status > 1 || signal) {
     /* It said why; what is saved next may mend it. */
     ae__say("the specs did not run to their end, after %.2f s", seconds);
@@ -76,6 +78,7 @@ static void start(rerun *r) {
   fflush(stdout);
   r->began = ae_clock_mono();
   r->runs = true;
+  r->stopped = false;
   int failure = uv_spawn(&r->loop.uv, &r->child, &options);
   if (failure) {
     ae__say("the specs cannot be run: %s", uv_strerror(failure));
@@ -116,7 +119,12 @@ static void on_changed(void *data, const char *const *paths, size_t count) {
   for (size_t i = 0; i < count && i < SHOWN; i++)
     ae_buf_printf(&r->changed, "%s%s", i ? ", " : "", below(r, paths[i]));
   if (count > SHOWN) ae_buf_printf(&r->changed, " and %zu more", count - SHOWN);
-  if (!r->runs) start_again(r);
+  if (!r->runs) {
+    start_again(r);
+  } else if (!r->stopped && uv_is_active((uv_handle_t *)&r->child)) {
+    r->stopped = true;
+    uv_process_kill(&r->child, SIGTERM);
+  }
 }
 
 static void on_interrupt(void *data) {

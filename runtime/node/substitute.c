@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -52,6 +53,13 @@ ae_status ae__substitute_open(ae__substitute *substitute,
   if (!target)
     return ae_error_set(err, AE_NOT_FOUND, "%s cannot be read: %s", file,
                         strerror(errno));
+  struct stat info;
+  if (stat(target, &info) == 0 && !S_ISREG(info.st_mode)) {
+    free(target);
+    return ae_error_set(err, AE_NOT_FOUND,
+                        "%s is no file: name the file with the changed module",
+                        file);
+  }
   const char *tmp = getenv("TMPDIR");
   ae_buf text = {0};
   ae_buf_printf(&text, "%s/aether.XXXXXX", tmp && tmp[0] ? tmp : "/tmp");

@@ -95,7 +95,8 @@ static void add_file(ae_script *script, const char *entry) {
     ae__report(script, &mistake);
   } else if (!ae__read_file(ae_buf_cstr(&path), &source)) {
     ae_error_set(&mistake, AE_CONTRACT_ERROR, "%s%s%s: cannot be read: %s",
-                 script->ns, *script->ns ? "/" : "", entry, strerror(errno));
+                 script->ns, *script->ns ? "/" : "", entry,
+                 errno == EISDIR ? "it is no file" : strerror(errno));
     ae_error_str(&mistake, "module", name);
     ae__report(script, &mistake);
     ae_buf_clear(&source);
