@@ -125,7 +125,8 @@ describe("permissions on a nats-server #node", function()
       "aether.bases." .. token .. ".counter.a", "$JS.FC." .. token .. "_events.x",
       "$JS.API.STREAM.INFO." .. token .. "_events", "$JS.API.STREAM.MSG.GET." .. token .. "_events",
       "$JS.API.STREAM.DELETE." .. token .. "_events", "$JS.API.STREAM.PURGE." .. token .. "_events",
-      "$JS.API.CONSUMER.CREATE." .. token .. "_events", "$JS.API.STREAM.UPDATE." .. token .. "_events",
+      "$JS.API.CONSUMER.CREATE." .. token .. "_events", "$JS.API.CONSUMER.MSG.NEXT." .. token .. "_events.x",
+      "$JS.API.STREAM.UPDATE." .. token .. "_events",
       "$JS.API.STREAM.SNAPSHOT." .. token .. "_events", "$JS.API.STREAM.CREATE.any",
       "$JS.API.STREAM.LIST", "$JS.API.DIRECT.GET." .. token .. "_events", "$SYS.REQ.SERVER.PING",
     }

@@ -30,6 +30,8 @@ typedef struct ae_store_options {
                    room; in JetStream they are sent one after the other */
   bool cache;   /* what it holds can be had again: a power cut may take the
                    last commits, and nothing else */
+  bool passing; /* its file goes with this process: nothing is synced, and a
+                   process that is killed leaves a file of no use. Of SQLite */
   struct {
     ae_wire_options wire; /* how to log in; url and changed are the store's */
     unsigned replicas;    /* of streams that it makes, 0: 1 */

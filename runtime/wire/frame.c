@@ -105,6 +105,16 @@ const char *ae__frame_header(ae_str headers, const char *key) {
   return NULL;
 }
 
+unsigned ae__frame_status(ae_str headers) {
+  unsigned status = 0;
+  size_t at = sizeof "NATS/1.0 " - 1;
+  for (; at < headers.len && at < sizeof "NATS/1.0 999" - 1; at++) {
+    if (headers.ptr[at] < '0' || headers.ptr[at] > '9') return 0;
+    status = status * 10 + (unsigned)(headers.ptr[at] - '0');
+  }
+  return at == sizeof "NATS/1.0 999" - 1 ? status : 0;
+}
+
 /* -- writing -- */
 
 bool ae__frame_subject(const char *subject) {

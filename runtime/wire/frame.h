@@ -27,6 +27,8 @@ typedef struct ae__frame {
 ae__frame_kind ae__frame_read(char *bytes, size_t len, ae__frame *out);
 /* The value of a header, NUL put behind it; NULL: not there. */
 const char *ae__frame_header(ae_str headers, const char *key);
+/* The number in the first line of headers; 0: none. */
+unsigned ae__frame_status(ae_str headers);
 
 /* What can be a subject: without blanks and line breaks. */
 bool ae__frame_subject(const char *subject);

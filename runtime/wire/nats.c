@@ -1,6 +1,7 @@
 #include "wire/nats.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "wire/internal.h"
@@ -159,6 +160,13 @@ const char *ae_wire_message_header(const ae_wire_message *message,
   const char *value = NULL;
   natsStatus s = natsMsgHeader_Get(message->impl, key, &value);
   return s == NATS_OK ? value : NULL;
+}
+
+unsigned ae_wire_message_status(const ae_wire_message *message) {
+  const char *status = NULL;
+  if (!message->impl) return ae__frame_status(message->headers);
+  natsStatus s = natsMsgHeader_Get(message->impl, "Status", &status);
+  return s == NATS_OK ? (unsigned)strtoul(status, NULL, 10) : 0;
 }
 
 static ae_status refuse(ae_wire *wire, natsStatus s, const char *subject,

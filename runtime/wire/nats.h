@@ -99,6 +99,9 @@ typedef struct ae_wire_message {
 const char *ae_wire_message_header(const ae_wire_message *message,
                                    const char *key);
 
+/* What the server says in place of a message: 408, 503 …; 0: it is one. */
+unsigned ae_wire_message_status(const ae_wire_message *message);
+
 /* Headers end with key NULL, or are NULL. `reply` may be NULL. Copied.
  * AE_STORE_UNAVAILABLE while not connected, AE_TOO_LARGE with `limit` above
  * the server's, AE_INVALID_NAME for a subject that is none. */

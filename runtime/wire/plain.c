@@ -14,11 +14,12 @@ typedef struct look {
   size_t len;
 } look;
 
-/* Takes from the socket what was looked at up to `end`. */
+/* Takes from the socket what was looked at up to `end`: with MSG_TRUNC Linux
+ * does not copy it once more. */
 static bool take(look *l, size_t end) {
   while (l->taken < end) {
-    ssize_t n =
-        recv(l->fd, l->plain->in.ptr + l->taken, end - l->taken, MSG_DONTWAIT);
+    ssize_t n = recv(l->fd, l->plain->in.ptr + l->taken, end - l->taken,
+                     MSG_DONTWAIT | MSG_TRUNC);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return false;
     l->taken += (size_t)n;

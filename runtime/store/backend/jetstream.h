@@ -96,6 +96,17 @@ struct ae__js_op {
   bool read; /* the caller's: canceled by close; others are part of a write */
 };
 
+/* -- a consumer; zeroed before use -- */
+typedef struct ae__js_pull {
+  ae__js *js;
+  const char *stream;
+  ae_wire_subscription *subscription; /* NULL: none */
+  ae_buf inbox;
+  char next[512];    /* where it is asked; "": it is not made yet */
+  uint64_t owed;     /* messages that were asked for and have not come */
+  uint64_t consumed; /* messages that came */
+} ae__js_pull;
+
 /* -- a namespace -- */
 typedef enum ae__js_phase {
   AE__JS_CLOSED,   /* nothing asked for yet, or it failed */
@@ -123,22 +134,20 @@ struct ae__js_space {
   /* the follower */
   ae_store *inner; /* SQLite; NULL: none */
   char *file;      /* its path */
-  ae_buf inbox;    /* the consumer's */
-  ae_wire_subscription *subscription;
-  uint64_t consumed; /* messages of this consumer */
-  uint64_t acknowledged;
-  char reply[256];     /* of the last message */
-  uint64_t taken;      /* last sequence handed to `inner` */
-  uint64_t followed;   /* last sequence that is in it */
-  uint64_t behindhand; /* taken in, and not yet answered */
-  char *flow;          /* reply that lets the server go on; NULL: none */
-  uint64_t heard;      /* ms, loop time */
-  bool unfollowed;     /* the server refuses it, and the log has said so */
-  uint64_t until;      /* FILLING: the sequence to reach */
-  bool snapshots;      /* their stream is there */
-  bool new;            /* the file was made just now */
-  bool doubted;        /* it was fetched anew for a record; the stream may have
-                          such */
+  ae__js_pull pull;
+  ae_buf text;                /* an actor's id, for a moment */
+  struct ae__js_block *block; /* where what is taken in lies; NULL: none */
+  struct ae__js_block *spare; /* one that is free; NULL: none */
+  uint64_t taken;             /* last sequence handed to `inner` */
+  uint64_t followed;          /* last sequence that is in it */
+  uint64_t behindhand;        /* taken in, and not yet answered */
+  uint64_t heard;             /* ms, loop time */
+  bool unfollowed; /* the server refuses it, and the log has said so */
+  uint64_t until;  /* FILLING: the sequence to reach */
+  bool snapshots;  /* their stream is there */
+  bool new;        /* the file was made just now */
+  bool doubted;    /* it was fetched anew for a record; the stream may have
+                      such */
   struct ae__js_import *import; /* FILLING: the snapshots; NULL: not yet */
   bool corked;
   ae_task uncork;
@@ -209,6 +218,9 @@ ae_status ae__js_ask(ae__js *js, ae_wire_request *request, const char *what,
 /* Takes an answer apart. The caller clears `out->body`. */
 void ae__js_answer_read(ae__js_answer *out, const ae_wire_message *answer);
 void ae__js_answer_clear(ae__js_answer *answer);
+/* Text at a path of two keys, or of one (below NULL). */
+bool ae__js_answer_text(const ae__js_answer *answer, const char *key,
+                        const char *below, char *out, size_t size);
 /* A number at a path of two keys ("state", "last_seq"), or of one ("seq", NULL)
  */
 bool ae__js_answer_uint(const ae__js_answer *answer, const char *key,
@@ -224,19 +236,39 @@ void ae__js_heard(ae__js_space *space, ae_status status);
 ae_status ae__js_follow_open(ae__js_space *space, uint64_t last, ae_error *err);
 /* A consumer behind what was taken. */
 void ae__js_follow_start(ae__js_space *space);
-void ae__js_follow_stop(ae__js_space *space);
 void ae__js_follow_tick(ae__js_space *space, uint64_t now);
+void ae__js_follow_clear(ae__js_space *space);
 
 /* The actor of a message's subject, "aether.KIND.NS.TYPE.ID". */
 bool ae__js_key_of(ae__js_space *space, const char *subject, ae__key *key,
                    ae_ref *ref);
 /* All that waited for it. */
 void ae__js_follow_opened(ae__js_space *space);
-/* A consumer of `stream` from `from` on, with its answers to `request`. */
-ae_status ae__js_consume(ae__js *js, const char *stream, uint64_t from,
-                         ae_buf *inbox, ae_wire_cb cb, void *data,
-                         ae_wire_subscription **out, ae_wire_request *request,
-                         ae_error *err);
+
+/* -- jetstream_pull.c -- */
+/* A consumer of `stream` from `from` on; it replaces the one before. `cb` gets
+ * what comes, `request` the server's answer: then ae__js_pull_made. */
+ae_status ae__js_pull_start(ae__js_pull *pull, ae__js *js, const char *stream,
+                            uint64_t from, ae_wire_cb cb, void *data,
+                            ae_wire_request *request, ae_error *err);
+/* It is there, and is asked for messages; false: the answer does not say so. */
+bool ae__js_pull_made(ae__js_pull *pull, const ae__js_answer *answer);
+/* Asks for more, where less than half is owed. */
+void ae__js_pull_more(ae__js_pull *pull);
+/* Asks as if nothing were owed. */
+void ae__js_pull_again(ae__js_pull *pull);
+typedef enum ae__js_pulled {
+  AE__JS_MESSAGE, /* the next one; `*sequence` is the stream's */
+  AE__JS_CONTROL, /* none, but the server is there */
+  AE__JS_LOST,    /* one is missing: another consumer is due */
+  AE__JS_OVER,    /* the server says no, or that the consumer is gone, maybe
+                     with its stream, and silence follows */
+} ae__js_pulled;
+ae__js_pulled ae__js_pull_take(ae__js_pull *pull,
+                               const ae_wire_message *message,
+                               uint64_t *sequence);
+void ae__js_pull_stop(ae__js_pull *pull);
+void ae__js_pull_clear(ae__js_pull *pull);
 
 /* -- jetstream_snapshot.c -- */
 ae_status ae__js_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,

@@ -1,16 +1,14 @@
-/* The follower: one ordered consumer of the stream into a file of SQLite.
+/* The follower: one consumer of the stream into a file of SQLite.
  *
- * The consumer is the server's, and not stored; it counts what it sends. A
- * count that is missing, or a silence longer than its heartbeat, and another
- * one is started behind what was taken in. The server waits when so many
- * messages are not acknowledged, and they are acknowledged once SQLite has kept
- * up: so neither grows without bound. (Flow control alone is not enough: it
- * counts bodies, and the server closes a connection that it owes 64 MB in all.
- * Nothing is ever sent twice: max_deliver is 1.)
+ * The consumer counts what it sends. A count that is missing, or a silence
+ * longer than its heartbeat, and another one is started behind what was taken
+ * in. It is asked for more (jetstream_pull.c) once SQLite has kept up: so
+ * neither what the server owes nor what waits here grows without bound.
  *
  * 1. taken: what was handed to SQLite. followed ≤ taken: what is in it.
  * 2. A file belongs to one creation of the stream: its name says which. */
 #include <dirent.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -24,43 +22,74 @@
 #include "store/backend/jetstream.h"
 
 enum {
-  ASK_MS = 5000,
-  HEARTBEAT_S = 2,
+  QUIET_MS = 3000,   /* a heartbeat and a little: asked once more */
   SILENCE_MS = 5000, /* two heartbeats and a little */
-  AHEAD_MAX = 16384, /* commits handed to SQLite before the server waits */
-  /* Messages the server sends before it waits: with commits of 40 KB, as of an
-   * actor with hundreds of writers, two thirds of the 64 MB. */
-  UNACKNOWLEDGED = 1024,
-  ACK_EVERY = 128,
+  AHEAD_MAX = 16384, /* commits handed to SQLite before no more is asked for */
+  BLOCK = 1 << 18,
 };
 
 /* -- taking in -- */
 
+/* Commits lie in blocks, one behind the other as they came and as SQLite
+ * answers them: a heap of so many small pieces costs more than a copy. */
+typedef struct ae__js_block {
+  uint32_t live; /* commits in it that SQLite has */
+  size_t len, cap;
+  char bytes[];
+} block;
+
 typedef struct taken {
   ae_append append; /* first */
   ae__js_space *space;
-  ae__key key;
+  block *block;
+  ae__key key; /* last; the record begins where the key ends */
 } taken;
 
-static void say(ae__js_space *space, const char *subject) {
-  ae_wire_publish(space->js->wire, subject, NULL, NULL, (ae_str){"", 0}, NULL);
+/* Not the space's current one. */
+static void block_end(ae__js_space *space, block *of) {
+  if (of->cap == BLOCK && !space->spare)
+    space->spare = of;
+  else
+    ae_free(of);
 }
 
-/* Acknowledges all messages so far, so that the server sends more. */
-static void acknowledge(ae__js_space *space) {
-  if (space->acknowledged == space->consumed) return;
-  space->acknowledged = space->consumed;
-  say(space, space->reply);
+/* Room for `len` bytes; it is used up once the caller adds to block->len. */
+static void *room(ae__js_space *space, size_t len) {
+  block *now = space->block;
+  if (now && now->cap - now->len >= len) return now->bytes + now->len;
+  if (now && now->live == 0) block_end(space, now);
+  size_t cap = len > BLOCK ? len : BLOCK;
+  block *next = space->spare && cap == BLOCK ? space->spare : NULL;
+  if (next)
+    space->spare = NULL;
+  else
+    next = ae_alloc(sizeof *next + cap);
+  next->cap = cap;
+  next->live = 0;
+  next->len = 0;
+  space->block = next;
+  return next->bytes;
 }
 
-static void let_on(ae__js_space *space) {
-  if (space->behindhand > AHEAD_MAX) return;
-  if (!space->corked || space->consumed - space->acknowledged >= ACK_EVERY)
-    acknowledge(space);
-  if (!space->flow) return;
-  say(space, space->flow);
-  ae_free(space->flow);
-  space->flow = NULL;
+static void taken_free(taken *one) {
+  ae__js_space *space = one->space;
+  block *of = one->block;
+  if (--of->live > 0) return;
+  if (of == space->block)
+    of->len = 0;
+  else
+    block_end(space, of);
+}
+
+void ae__js_follow_clear(ae__js_space *space) {
+  ae__js_pull_clear(&space->pull);
+  ae_free(space->block);
+  ae_free(space->spare);
+  ae_buf_clear(&space->text);
+}
+
+static void more(ae__js_space *space) {
+  if (space->behindhand <= AHEAD_MAX) ae__js_pull_more(&space->pull);
 }
 
 /* What cannot be written down stays to be fetched: the consumer starts anew
@@ -76,7 +105,7 @@ static void not_taken(ae__js_space *space, const ae_append *append) {
            space->file, "cause", ae_error_text(&append->error), NULL);
   space->taken = space->followed;
   ae__js_ops_fail(&space->behind, append->status, &append->error);
-  ae__js_follow_stop(space);
+  ae__js_pull_stop(&space->pull);
   space->heard = 0; /* the next tick starts it */
 }
 
@@ -90,20 +119,18 @@ static void on_taken(ae_append *append) {
   } else if (mine && append->follows > space->followed) {
     space->followed = append->follows;
     ae__js_ops_wake(space);
-    let_on(space);
+    more(space);
     if (space->phase == AE__JS_FILLING && !space->import &&
         space->followed >= space->until)
       ae__js_import_start(space);
   }
-  ae_buf_clear(&append->record);
-  ae_free(one);
+  taken_free(one);
 }
 
 static void uncork(ae_task *task) {
   ae__js_space *space = AE_CONTAINER(task, ae__js_space, uncork);
   ae__js *js = space->js;
   space->corked = false;
-  if (space->subscription) let_on(space);
   ae_loop_release(js->store.loop);
   if (space->inner) ae_store_uncork(space->inner);
   js->ops--;
@@ -126,19 +153,17 @@ bool ae__js_key_of(ae__js_space *space, const char *subject, ae__key *key,
   if (!id) return false;
   const char *type = id;
   while (type > subject && type[-1] != '.') type--;
-  ae_buf text = {0};
-  if (!ae_decode(ae_str_of(id + 1), &text) || text.len > 255 || id == type) {
-    ae_buf_clear(&text);
+  ae_buf *text = &space->text;
+  ae_buf_reset(text);
+  if (!ae_decode(ae_str_of(id + 1), text) || text->len > 255 || id == type)
     return false;
-  }
   ae_ref given = {
-      ae__js_name(space), {type, (size_t)(id - type)}, ae_buf_view(&text)};
+      ae__js_name(space), {type, (size_t)(id - type)}, ae_buf_view(text)};
   bool fits = given.type.len <= 64 && given.id.len >= 1 && given.id.len <= 255;
   if (fits) {
     ae__key_of(key, &given);
     *ref = ae__key_ref((ae_str){key->bytes, key->len});
   }
-  ae_buf_clear(&text);
   return fits;
 }
 
@@ -162,49 +187,41 @@ static bool facts_of(const char *text, uint64_t *first, ae_append *append) {
 
 static void take(ae__js_space *space, const ae_wire_message *message,
                  uint64_t sequence) {
-  taken *one = ae_zalloc(sizeof *one);
+  static const size_t align = _Alignof(taken);
+  size_t most = sizeof(taken) + message->body.len + align;
+  taken *one = room(space, most);
   ae_append *append = &one->append;
   const char *facts = ae_wire_message_header(message, "Aether-Commit");
   uint64_t first = 0;
+  memset(one, 0, offsetof(taken, key));
   if (!facts || !facts_of(facts, &first, append) || message->body.len == 0 ||
       !ae__js_key_of(space, message->subject, &one->key, &append->ref)) {
     ae_log(AE_LOG_ERROR, "a message in the stream is no commit; left out",
            "stream", space->stream, "subject", message->subject, NULL);
-    ae_free(one);
     return;
   }
+  size_t used = offsetof(taken, key.bytes) + one->key.len;
+  char *record = (char *)one + used;
+  memcpy(record, message->body.ptr, message->body.len);
+  append->record = (ae_buf){record, message->body.len, message->body.len};
+  used += message->body.len;
   one->space = space;
+  one->block = space->block;
+  one->block->live++;
+  one->block->len += (used + align - 1) / align * align;
   append->expected_version = first - 1;
   append->follows = sequence;
   append->cb = on_taken;
-  ae_buf_str(&append->record, message->body);
   cork(space);
   space->behindhand++;
   ae_error err = {0};
   ae_status status = ae_store_append(space->inner, append, &err);
   if (status != AE_OK) { /* too large for SQLite, or closing */
     append->status = status;
-    ae_error_move(&append->error, &err);
+    append->error = err;
     on_taken(append);
   }
   ae_error_clear(&err);
-}
-
-/* The sequences in "$JS.ACK.(DOMAIN.ACCOUNT.)STREAM.CONSUMER.…": of the stream
- * and of the consumer. */
-static bool sequences_of(const char *reply, uint64_t *stream,
-                         uint64_t *consumer) {
-  const char *tokens[16];
-  int count = 0;
-  for (const char *at = reply; at && count < 16; at = strchr(at, '.')) {
-    if (*at == '.') at++;
-    tokens[count++] = at;
-  }
-  int at = count == 9 ? 5 : count >= 11 ? 7 : -1;
-  if (at < 0) return false;
-  *stream = strtoull(tokens[at], NULL, 10);
-  *consumer = strtoull(tokens[at + 1], NULL, 10);
-  return *stream > 0 && *consumer > 0;
 }
 
 /* What was missed comes again, with another consumer. */
@@ -215,51 +232,32 @@ static void restart(ae__js_space *space) {
   ae__js_follow_start(space);
 }
 
-static void on_control(ae__js_space *space, const ae_wire_message *message) {
-  const char *reply = message->reply;
-  if (!reply) reply = ae_wire_message_header(message, "Nats-Consumer-Stalled");
-  if (reply) {
-    ae_free(space->flow);
-    space->flow = ae_strdup(reply);
-    let_on(space);
-  }
-  const char *last = ae_wire_message_header(message, "Nats-Last-Consumer");
-  if (last && strtoull(last, NULL, 10) != space->consumed) restart(space);
-}
-
 static void on_message(void *data, const ae_wire_message *message) {
   ae__js_space *space = data;
+  uint64_t sequence;
+  if (!space->inner) return;
+  uint64_t heard = space->heard;
   space->heard = uv_now(&space->js->store.loop->uv);
-  if (message->body.len == 0) {
-    on_control(space, message);
-    return;
+  switch (ae__js_pull_take(&space->pull, message, &sequence)) {
+    case AE__JS_LOST:
+      restart(space);
+      return;
+    case AE__JS_OVER:
+      space->heard = heard;
+      return;
+    case AE__JS_MESSAGE:
+      if (sequence <= space->taken) break;
+      space->taken = sequence;
+      if (AE_FAULT("jetstream.message")) break;
+      take(space, message, sequence);
+      break;
+    case AE__JS_CONTROL:
+      break;
   }
-  uint64_t sequence, consumed;
-  if (!message->reply || !space->inner ||
-      !sequences_of(message->reply, &sequence, &consumed))
-    return;
-  if (consumed != space->consumed + 1) {
-    restart(space);
-    return;
-  }
-  space->consumed = consumed;
-  snprintf(space->reply, sizeof space->reply, "%s", message->reply);
-  if (sequence <= space->taken) return;
-  space->taken = sequence;
-  if (AE_FAULT("jetstream.message")) return;
-  take(space, message, sequence);
-  if (consumed - space->acknowledged >= ACK_EVERY) let_on(space);
+  more(space);
 }
 
 /* -- the consumer -- */
-
-void ae__js_follow_stop(ae__js_space *space) {
-  if (!space->subscription) return;
-  ae_wire_unsubscribe(space->subscription);
-  space->subscription = NULL;
-  ae_free(space->flow);
-  space->flow = NULL;
-}
 
 void ae__js_follow_opened(ae__js_space *space) {
   space->phase = AE__JS_OPEN;
@@ -294,7 +292,8 @@ static void on_consumer(ae_wire_request *request, ae_status status,
     return;
   }
   if (status == AE_OK) ae__js_answer_read(&answer, message);
-  if (status == AE_OK && answer.code == 0) {
+  if (status == AE_OK && answer.code == 0 &&
+      ae__js_pull_made(&space->pull, &answer)) {
     space->heard = uv_now(&space->js->store.loop->uv);
     if (space->unfollowed)
       ae_log(AE_LOG_INFO, "a stream is followed again", "stream", space->stream,
@@ -313,56 +312,23 @@ static void on_consumer(ae_wire_request *request, ae_status status,
              "stream", space->stream, "cause", answer.text, NULL);
     space->unfollowed = status == AE_OK;
     space->phase = space->new ? AE__JS_FILLING : AE__JS_OPEN;
-    ae__js_follow_stop(space);
+    ae__js_pull_stop(&space->pull);
     space->heard = 0;
   }
   ae_error_clear(&err);
   ae__js_answer_clear(&answer);
 }
 
-ae_status ae__js_consume(ae__js *js, const char *stream, uint64_t from,
-                         ae_buf *inbox, ae_wire_cb cb, void *data,
-                         ae_wire_subscription **out, ae_wire_request *request,
-                         ae_error *err) {
-  ae_buf json = {0};
-  ae_buf_reset(inbox);
-  ae_wire_inbox(js->wire, inbox);
-  ae_status status =
-      ae_wire_subscribe(js->wire, ae_buf_cstr(inbox), NULL, cb, data, out, err);
-  if (status != AE_OK) return status;
-  ae_buf_printf(&json,
-                "{\"stream_name\":\"%s\",\"config\":{\"deliver_subject\":"
-                "\"%s\",\"deliver_policy\":\"by_start_sequence\","
-                "\"opt_start_seq\":%llu,\"ack_policy\":\"all\","
-                "\"ack_wait\":3600000000000,\"max_ack_pending\":%d,"
-                "\"max_deliver\":1,\"flow_control\":true,"
-                "\"idle_heartbeat\":%d000000000,\"mem_storage\":true,"
-                "\"num_replicas\":1,\"replay_policy\":\"instant\"}}",
-                stream, ae_buf_cstr(inbox), (unsigned long long)from,
-                UNACKNOWLEDGED, HEARTBEAT_S);
-  ae_buf what = {0};
-  ae_buf_printf(&what, "CONSUMER.CREATE.%s", stream);
-  request->timeout_ms = ASK_MS;
-  status = ae__js_ask(js, request, ae_buf_cstr(&what), ae_buf_cstr(&json), err);
-  ae_buf_clear(&what);
-  ae_buf_clear(&json);
-  if (status == AE_OK) return AE_OK;
-  ae_wire_unsubscribe(*out);
-  *out = NULL;
-  return status;
-}
-
 void ae__js_follow_start(ae__js_space *space) {
   ae__js *js = space->js;
-  ae__js_follow_stop(space);
+  ae__js_pull_stop(&space->pull);
   if (js->closing) return;
-  space->consumed = space->acknowledged = 0;
   space->request.cb = on_consumer;
   space->request.data = space;
   space->heard = uv_now(&js->store.loop->uv);
-  ae_status status = ae__js_consume(
-      js, space->stream, space->taken + 1, &space->inbox, on_message, space,
-      &space->subscription, &space->request, NULL);
+  ae_status status =
+      ae__js_pull_start(&space->pull, js, space->stream, space->taken + 1,
+                        on_message, space, &space->request, NULL);
   if (status == AE_OK) return;
   space->heard = 0; /* no connection: the next tick, or when it is back */
   if (space->phase == AE__JS_STARTING) fill(space);
@@ -389,9 +355,16 @@ void ae__js_follow_tick(ae__js_space *space, uint64_t now) {
     ae__js_space_check(space);
     return;
   }
-  if (strcmp(space->created, "none") == 0 || now - space->heard < SILENCE_MS)
+  ae__js_pull *pull = &space->pull;
+  if (strcmp(space->created, "none") == 0) return;
+  if (pull->subscription && pull->owed == 0) { /* SQLite is behind */
+    space->heard = now;
+    more(space);
     return;
-  if (space->subscription)
+  }
+  if (now - space->heard >= QUIET_MS) ae__js_pull_again(pull);
+  if (now - space->heard < SILENCE_MS) return;
+  if (pull->subscription)
     ae_log(AE_LOG_WARN, "the stream went silent; asked for anew", "stream",
            space->stream, NULL);
   if (space->phase == AE__JS_OPEN)
@@ -459,8 +432,10 @@ static void name_file(ae__js_space *space, const ae_buf *found) {
 static ae_status open_file(ae__js_space *space, ae_error *err) {
   ae_buf url = {0};
   ae_buf_printf(&url, "sqlite:%s", space->file);
-  ae_store_options options = {
-      .url = ae_buf_cstr(&url), .mode = AE_STORE_WRITE, .cache = true};
+  ae_store_options options = {.url = ae_buf_cstr(&url),
+                              .mode = AE_STORE_WRITE,
+                              .cache = true,
+                              .passing = space->js->private};
   ae_status status =
       ae_store_open(space->js->store.loop, &options, &space->inner, err);
   ae_buf_clear(&url);

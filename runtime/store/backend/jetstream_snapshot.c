@@ -279,11 +279,10 @@ ae_status ae__js_save_snapshot(ae_store *store, ae_snapshot_write *snapshot,
 typedef struct ae__js_import {
   ae__js_space *space; /* NULL: given up */
   ae_wire_request request;
-  ae_wire_subscription *subscription;
-  ae_buf inbox;
+  ae__js_pull pull;
   char *stream;
   bool counted;
-  uint64_t wanted, got; /* messages */
+  uint64_t wanted; /* messages */
   uint64_t writing;
 } ae__js_import;
 
@@ -294,7 +293,7 @@ typedef struct fetched {
 } fetched;
 
 static void import_free(ae__js_import *import) {
-  ae_buf_clear(&import->inbox);
+  ae__js_pull_clear(&import->pull);
   ae_free(import->stream);
   ae_free(import);
 }
@@ -306,8 +305,8 @@ static void import_look(ae__js_import *import) {
     import_free(import);
     return;
   }
-  if (!import->counted || import->got < import->wanted) return;
-  if (import->subscription) ae_wire_unsubscribe(import->subscription);
+  if (!import->counted || import->pull.consumed < import->wanted) return;
+  ae__js_pull_stop(&import->pull);
   space->import = NULL;
   import_free(import);
   ae__js_follow_opened(space);
@@ -330,15 +329,14 @@ static void on_written(ae_write *write, ae_status status, const ae_error *err) {
 static void on_snapshot(void *data, const ae_wire_message *message) {
   ae__js_import *import = data;
   ae__js_space *space = import->space;
-  if (message->body.len == 0) {
-    if (message->reply)
-      ae_wire_publish(space->js->wire, message->reply, NULL, NULL,
-                      (ae_str){"", 0}, NULL);
-    return;
+  uint64_t sequence;
+  ae__js_pulled pulled = ae__js_pull_take(&import->pull, message, &sequence);
+  ae__js_pull_more(&import->pull);
+  if (pulled == AE__JS_LOST) { /* the follower starts again, and this too */
+    ae__js_pull_stop(&import->pull);
+    space->heard = 0;
   }
-  if (++import->got % 1024 == 0 && message->reply)
-    ae_wire_publish(space->js->wire, message->reply, NULL, NULL,
-                    (ae_str){"", 0}, NULL);
+  if (pulled != AE__JS_MESSAGE) return;
   fetched *one = ae_zalloc(sizeof *one);
   const char *facts = ae_wire_message_header(message, FACTS);
   int base = 0;
@@ -378,6 +376,7 @@ static void on_importing(ae_wire_request *request, ae_status status,
   import->counted = true;
   if (status == AE_OK && answer.code == 0) {
     ae__js_answer_uint(&answer, "num_pending", NULL, &import->wanted);
+    ae__js_pull_made(&import->pull, &answer);
     import_look(import);
   } else if (status == AE_OK && answer.code == NOT_THERE) {
     import_look(import); /* there are none */
@@ -403,8 +402,8 @@ void ae__js_import_start(ae__js_space *space) {
   import->request.cb = on_importing;
   import->request.data = import;
   ae_status status =
-      ae__js_consume(space->js, import->stream, 1, &import->inbox, on_snapshot,
-                     import, &import->subscription, &import->request, &err);
+      ae__js_pull_start(&import->pull, space->js, import->stream, 1,
+                        on_snapshot, import, &import->request, &err);
   ae_buf_clear(&stream);
   if (status != AE_OK) {
     space->import = NULL;
@@ -419,7 +418,7 @@ void ae__js_import_stop(ae__js_space *space) {
   if (!import) return;
   space->import = NULL;
   import->space = NULL;
-  if (import->subscription) ae_wire_unsubscribe(import->subscription);
+  ae__js_pull_stop(&import->pull);
   /* Its request or its writes still come back to it. */
   if (import->counted && import->writing == 0) import_free(import);
 }

@@ -59,7 +59,7 @@ bool ae__js_answer_uint(const ae__js_answer *answer, const char *key,
   return ae_unpack_uint(&cursor, out);
 }
 
-static bool answer_text(const ae__js_answer *answer, const char *key,
+bool ae__js_answer_text(const ae__js_answer *answer, const char *key,
                         const char *below, char *out, size_t size) {
   ae_str value, text;
   if (!field(answer, key, below, &value)) return false;
@@ -77,7 +77,8 @@ void ae__js_answer_read(ae__js_answer *out, const ae_wire_message *answer) {
     snprintf(out->text, sizeof out->text, "an answer that is no JSON");
     return;
   }
-  if (!answer_text(out, "error", "description", out->text, sizeof out->text))
+  if (!ae__js_answer_text(out, "error", "description", out->text,
+                          sizeof out->text))
     return;
   if (!ae__js_answer_uint(out, "error", "err_code", &code) || code == 0)
     ae__js_answer_uint(out, "error", "code", &code);
@@ -161,8 +162,7 @@ ae__js_space *ae__js_space_get(ae__js *js, ae_str name) {
 
 void ae__js_space_free(ae__js_space *space) {
   ae_free(space->file);
-  ae_free(space->flow);
-  ae_buf_clear(&space->inbox);
+  ae__js_follow_clear(space);
   ae_free(space);
 }
 
@@ -200,7 +200,7 @@ void ae__js_space_leave(ae__js_space *space, ae_status status,
                         const ae_error *err) {
   ae__js *js = space->js;
   if (space->phase == AE__JS_LEAVING) return;
-  ae__js_follow_stop(space);
+  ae__js_pull_stop(&space->pull);
   ae__js_import_stop(space);
   fail_all(space, status, err);
   if (!space->inner) {
@@ -232,7 +232,7 @@ bool ae__js_space_lost(ae__js_space *space, const ae_error *why) {
          "file", space->file, "cause", ae_error_text(why), NULL);
   space->differed = now;
   space->discard = true;
-  ae__js_follow_stop(space);
+  ae__js_pull_stop(&space->pull);
   ae__js_import_stop(space);
   ae_list *link;
   while ((link = ae_list_shift(&space->behind)))
@@ -258,7 +258,7 @@ static void open_failed(ae__js_space *space, ae_status status,
 static ae_status check_stream(ae__js_space *space, const ae__js_answer *info,
                               ae_error *err) {
   char storage[16] = "";
-  answer_text(info, "config", "storage", storage, sizeof storage);
+  ae__js_answer_text(info, "config", "storage", storage, sizeof storage);
   if (strcmp(storage, "file") == 0) return AE_OK;
   ae_error_set(err, AE_STORE_UNAVAILABLE,
                "the stream %s keeps its messages in \"%s\"; Aether needs "
@@ -309,7 +309,7 @@ static void adopt(ae__js_space *space, const ae__js_answer *info) {
   ae_error err = {0};
   char created[sizeof space->created] = "";
   uint64_t last = 0;
-  answer_text(info, "created", NULL, created, sizeof created);
+  ae__js_answer_text(info, "created", NULL, created, sizeof created);
   ae__js_answer_uint(info, "state", "last_seq", &last);
   if (space->inner && space->phase == AE__JS_ASKING) {
     if (strcmp(space->created, NONE) == 0) { /* now there is one */

@@ -30,10 +30,8 @@ void ae_store_subjects(ae_str ns, void (*each)(void *data, const char *subject),
       each(data, ae_buf_cstr(&subject));
     }
     ae_buf_reset(&subject);
-    ae_buf_printf(&subject, "$JS.FC.%s_%s.>", ae_buf_cstr(&token), streams[i]);
-    each(data, ae_buf_cstr(&subject));
-    ae_buf_reset(&subject);
-    ae_buf_printf(&subject, "$JS.ACK.%s_%s.>", ae_buf_cstr(&token), streams[i]);
+    ae_buf_printf(&subject, "$JS.API.CONSUMER.MSG.NEXT.%s_%s.*",
+                  ae_buf_cstr(&token), streams[i]);
     each(data, ae_buf_cstr(&subject));
   }
   each(data, "$JS.API.STREAM.NAMES"); /* of the account, for all namespaces */

@@ -266,10 +266,12 @@ static ae_status sqlite_open(ae_loop *loop, const ae_store_options *options,
   store->group = options->group ? options->group : AE__GROUP;
   ae_list_init(&store->cursors);
   ae_list_init(&store->waiting);
+  store->db.passing = options->passing;
   ae_status status = ae__sql_open(&store->db, path, options->mode, err);
   store->db.still = options->still && options->mode == AE_STORE_READ;
   store->db.ordered = options->ordered;
-  if (status == AE_OK && options->cache) ae__sql_relax(&store->db);
+  if (status == AE_OK && options->cache && !options->passing)
+    ae__sql_relax(&store->db);
   if (status == AE_OK)
     status = ae_worker_start(&store->worker, "aether-store", SPIN_US,
                              ae__thread_handle, store, err);

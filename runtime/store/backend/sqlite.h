@@ -185,6 +185,7 @@ typedef struct ae__db {
   bool immutable;    /* a reader of a file that nobody has open */
   struct stat about; /* of the file, when it was opened that way */
   bool still;        /* a reader of one moment */
+  bool passing;      /* the file goes with this process: nothing is synced */
   bool ordered;      /* nothing is stored behind what could not be */
   bool cache;        /* a copy of a stream, which can be fetched anew */
   atomic_int damage; /* an ae__damage, that reading has met */
@@ -203,6 +204,8 @@ typedef struct ae__db {
   size_t space_cap;
   ae__tail tail, frozen;
   ae__index index;
+  struct ae__unit *units; /* of the groups that are being written */
+  size_t unit_cap;
   ae__undo *undo;
   size_t undo_count, undo_cap;
   uint64_t *walk; /* positions of a chunk of history, newest first */

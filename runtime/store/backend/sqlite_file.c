@@ -288,18 +288,24 @@ static ae_status open_writer(ae__db *db, ae_error *err) {
     return ae__sql_refuse_errno(err, db->path, EACCES);
   snprintf(size, sizeof size, "PRAGMA page_size=%d", PAGE_SIZE);
   code = ae__sql_text(db, size);
+  /* Each page is written once; what undoes a transaction is in memory. */
+  if (code == SQLITE_OK && db->passing)
+    code = ae__sql_text(db,
+                        "PRAGMA locking_mode=EXCLUSIVE;"
+                        "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF;");
   if (code != SQLITE_OK) return ae__sql_error(db, code, "open", err);
   status = identify(db, &fresh, err);
   if (status != AE_OK) return status;
   if (fresh) code = create(db);
   /* FULL: the log of SQLite is synced before a commit is acknowledged. */
-  if (code == SQLITE_OK)
+  if (code == SQLITE_OK && !db->passing)
     code = ae__sql_text(db,
                         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                         "PRAGMA wal_autocheckpoint=0; PRAGMA secure_delete=OFF;"
                         "PRAGMA journal_size_limit=268435456;");
   /* The file's name outlives a power cut. */
-  if (code == SQLITE_OK && fresh && ae_file_sync_folder(db->path) != 0)
+  if (code == SQLITE_OK && fresh && !db->passing &&
+      ae_file_sync_folder(db->path) != 0)
     code = SQLITE_IOERR;
   if (code != SQLITE_OK)
     return ae__sql_error(db, code, fresh ? "create" : "open", err);
@@ -419,6 +425,7 @@ void ae__sql_close(ae__db *db) {
   ae__tail_clear(&db->tail);
   ae__tail_clear(&db->frozen);
   ae_free(db->undo);
+  ae_free(db->units);
   ae_free(db->walk);
   ae_free(db->path);
   ae_buf_clear(&db->scratch);

@@ -7,7 +7,7 @@
 #define CHECKPOINT_PAGES 4096 /* of SQLite's log: 32 MB */
 
 /* One write of a group: an append, or another request. */
-struct unit {
+struct ae__unit {
   ae_append *append;
   ae__request *request;
   uint64_t hash; /* of the append's key */
@@ -266,7 +266,7 @@ static void undo_all(ae__db *db, const struct start *start) {
   /* A namespace that was made stays known, empty: its number is its own. */
 }
 
-static int unit_run(ae__db *db, struct unit *unit) {
+static int unit_run(ae__db *db, struct ae__unit *unit) {
   if (unit->append) {
     ae_error_clear(&unit->append->error);
     return append_one(db, unit->append, unit->hash);
@@ -287,7 +287,7 @@ static int unit_run(ae__db *db, struct unit *unit) {
   }
 }
 
-static int group_try(ae__db *db, struct unit *units, size_t count,
+static int group_try(ae__db *db, struct ae__unit *units, size_t count,
                      const char **doing) {
   struct start start = {.position = db->position,
                         .last_actor = db->last_actor,
@@ -328,7 +328,7 @@ static bool uncertain(int code, const char *doing) {
          (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC);
 }
 
-static void unit_fail(ae__db *db, struct unit *unit, int code,
+static void unit_fail(ae__db *db, struct ae__unit *unit, int code,
                       const char *doing) {
   ae_error *error = unit->append ? &unit->append->error : &unit->request->error;
   ae_error_clear(error);
@@ -358,14 +358,14 @@ static bool divisible(int code) {
   }
 }
 
-static bool failed(const struct unit *unit) {
+static bool failed(const struct ae__unit *unit) {
   ae_status status =
       unit->append ? unit->append->status : unit->request->status;
   return status == AE_STORE_FULL || status == AE_STORE_UNAVAILABLE ||
          status == AE_STORE_UNCERTAIN;
 }
 
-static void group_run(ae__db *db, struct unit *units, size_t count) {
+static void group_run(ae__db *db, struct ae__unit *units, size_t count) {
   const char *doing;
   int code = group_try(db, units, count, &doing);
   if (code == SQLITE_OK) return;
@@ -381,29 +381,29 @@ static void group_run(ae__db *db, struct unit *units, size_t count) {
   for (size_t i = 0; i < count; i++) unit_fail(db, &units[i], code, doing);
 }
 
-static struct unit unit_of(ae_append *append) {
+static struct ae__unit unit_of(ae_append *append) {
   ae__key key;
   ae__key_of(&key, &append->ref);
-  return (struct unit){.append = append,
-                       .hash = ae_map_hash((ae_str){key.bytes, key.len})};
+  return (struct ae__unit){.append = append,
+                           .hash = ae_map_hash((ae_str){key.bytes, key.len})};
 }
 
 void ae__log_write(ae__sqlite *store, ae_task *first) {
   ae__db *db = &store->db;
-  size_t count = 0, cap = 0;
-  struct unit *units = NULL;
+  size_t count = 0;
+  struct ae__unit *units = db->units;
   for (ae_task *task = first; task; task = task->next) {
     ae__request *request = AE_CONTAINER(task, ae__request, task);
     ae__appends *appends = request->kind == AE__APPENDS
                                ? AE_CONTAINER(request, ae__appends, request)
                                : NULL;
     size_t more = appends ? appends->count : 1;
-    if (count + more > cap) {
-      cap = 2 * (count + more);
-      units = ae_realloc(units, cap * sizeof *units);
+    if (count + more > db->unit_cap) {
+      db->unit_cap = 2 * (count + more);
+      db->units = units = ae_realloc(units, db->unit_cap * sizeof *units);
     }
     if (!appends) {
-      units[count++] = (struct unit){.request = request};
+      units[count++] = (struct ae__unit){.request = request};
       continue;
     }
     for (ae_task *at = appends->first; at; at = at->next)
@@ -414,7 +414,6 @@ void ae__log_write(ae__sqlite *store, ae_task *first) {
     ae__index_due(db);
     group_run(db, units + at, part);
   }
-  ae_free(units);
 }
 
 /* SQLite's own log is brought into the file when it is long; not by SQLite at

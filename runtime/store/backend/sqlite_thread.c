@@ -145,7 +145,7 @@ static void alone_run(ae__db *db, ae__request *request) {
 }
 
 static void close_run(ae__db *db) {
-  if (db->writer) {
+  if (db->writer && !db->passing) {
     ae__index_all(db);
     ae__log_checkpoint(db, true);
   }

@@ -264,6 +264,7 @@ static void without_a_server_it_says_so(void **state) {
 typedef struct asking {
   ae_wire_request request;
   bool done;
+  ae_buf *answer; /* NULL: not kept */
 } asking;
 
 static void asked(ae_wire_request *request, ae_status status,
@@ -271,6 +272,7 @@ static void asked(ae_wire_request *request, ae_status status,
   asking *ask = (asking *)request;
   assert_int_equal(status, AE_OK);
   assert_null(memmem(answer->body.ptr, answer->body.len, "\"error\"", 7));
+  if (ask->answer) ae_buf_str(ask->answer, answer->body);
   ask->done = true;
 }
 
@@ -278,10 +280,12 @@ static void on_flag(void *data) {
   *(bool *)data = true;
 }
 
-static void js(struct world *world, const char *what, const char *json) {
+/* `answer`: what the server said; NULL: no matter. */
+static void js_ask(struct world *world, const char *what, const char *json,
+                   ae_buf *answer) {
   ae_wire *wire;
   ae_wire_options options = {.url = server.url};
-  asking ask = {.request = {.cb = asked}};
+  asking ask = {.request = {.cb = asked}, .answer = answer};
   assert_int_equal(ae_wire_open(&world->loop, &options, &wire, NULL), AE_OK);
   assert_int_equal(
       ae_wire_ask(wire, &ask.request, what, NULL, ae_str_of(json), NULL),
@@ -290,6 +294,10 @@ static void js(struct world *world, const char *what, const char *json) {
   bool closed = false;
   ae_wire_close(wire, on_flag, &closed);
   world_until(world, &closed);
+}
+
+static void js(struct world *world, const char *what, const char *json) {
+  js_ask(world, what, json, NULL);
 }
 
 static void a_stream_in_memory_is_refused(void **state) {
@@ -501,6 +509,61 @@ static void a_follower_that_is_damaged_is_made_anew(void **state) {
   kept_clear(&list);
 }
 
+/* More at once than the follower asks for, in bytes and in number. */
+static void what_is_large_is_followed(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  enum { LARGE = 12, SMALL = 10000 };
+  struct outcome outcomes[LARGE];
+  char actor[32];
+  append_many(world, "bank/account/small", 0, SMALL);
+  for (int i = 0; i < LARGE; i++) {
+    snprintf(actor, sizeof actor, "bank/account/%d", i);
+    append_start(world, &outcomes[i], actor, 0, 1, NULL, 900 << 10);
+  }
+  for (int i = 0; i < LARGE; i++) {
+    world_until(world, &outcomes[i].done);
+    assert_int_equal(outcomes[i].append.status, AE_OK);
+    outcome_clear(&outcomes[i]);
+  }
+  for (int round = 0; round < 2; round++) {
+    for (int i = 0; i < LARGE; i++) {
+      snprintf(actor, sizeof actor, "bank/account/%d", i);
+      read_all(world, actor, 1, UINT64_MAX, &list);
+      assert_int_equal(list.events, 1);
+    }
+    read_all(world, "bank/account/small", 1, UINT64_MAX, &list);
+    assert_int_equal(list.events, SMALL);
+    world_reopen(world); /* its copy goes with it: another is filled */
+  }
+  kept_clear(&list);
+}
+
+/* A consumer that is gone shows as silence, and another one is made: that takes
+ * seconds. */
+static void a_consumer_that_is_gone_is_made_again(void **state) {
+  struct world *world = *state;
+  if (!getenv("AETHER_LONG")) skip();
+  struct kept_list list = {0};
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list); /* is followed */
+  ae_buf names = {0};
+  js_ask(world, "$JS.API.CONSUMER.NAMES.bank_events", "", &names);
+  ae_buf_byte(&names, 0);
+  char *name = strstr(names.ptr, "\"consumers\":[\"");
+  assert_non_null(name);
+  name += strlen("\"consumers\":[\"");
+  name[strcspn(name, "\"")] = 0;
+  char what[160];
+  snprintf(what, sizeof what, "$JS.API.CONSUMER.DELETE.bank_events.%s", name);
+  ae_buf_clear(&names);
+  js(world, what, "");
+  append_ok(world, "bank/account/a", 1, 1, NULL);
+  read_all(world, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 2);
+  kept_clear(&list);
+}
+
 /* A replica that is out of step (2.9.10 has such after a network was cut) feeds
  * a node other commits than the stream's leader has. */
 static void a_copy_that_differs_is_fetched_anew(void **state) {
@@ -604,6 +667,8 @@ int main(void) {
       TEST(two_that_trim_keep_the_newest_base),
       TEST(a_follower_that_is_removed_is_made_anew),
       TEST(a_follower_that_is_damaged_is_made_anew),
+      TEST(what_is_large_is_followed),
+      TEST(a_consumer_that_is_gone_is_made_again),
       TEST(a_copy_that_differs_is_fetched_anew),
       TEST(a_second_node_of_the_name_is_told),
       TEST(a_stream_that_was_deleted_is_noticed),

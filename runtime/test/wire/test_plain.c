@@ -173,7 +173,12 @@ static void a_header_is_found_again(void **state) {
     assert_string_equal(ae__frame_header(headers, "C"), "");
     assert_null(ae__frame_header(headers, "B"));
     assert_null(ae__frame_header(headers, "NATS/1.0 100 Idle"));
+    assert_int_equal(ae__frame_status(headers), 100);
   }
+  assert_int_equal(ae__frame_status(AE_STR("NATS/1.0 503\r\n\r\n")), 503);
+  assert_int_equal(ae__frame_status(AE_STR("NATS/1.0\r\nA: 1\r\n\r\n")), 0);
+  assert_int_equal(ae__frame_status(AE_STR("NATS/1.0 4")), 0);
+  assert_int_equal(ae__frame_status(AE_STR("")), 0);
 }
 
 static void what_is_put_is_what_nats_takes(void **state) {
