@@ -27,6 +27,7 @@ enum {
   TRIES = 3,
   NOT_THERE = 10059,
   NAME_IN_USE = 10058,
+  SUBJECTS_IN_USE = 10065, /* likewise, in the moment in which it is made */
   /* Rivals write within moments; the server remembers each id for so long. */
   DUPLICATES_S = 20,
   SILENCE_MS = 10000, /* between two words of silence in the log */
@@ -379,7 +380,8 @@ static void on_info(ae_wire_request *request, ae_status status,
     absent(space);
   } else if (status == AE_OK && answer.code == NOT_THERE) {
     make_stream(space);
-  } else if (status == AE_OK && answer.code == NAME_IN_USE &&
+  } else if (status == AE_OK &&
+             (answer.code == NAME_IN_USE || answer.code == SUBJECTS_IN_USE) &&
              ++space->tries < TRIES) {
     ask_info(space); /* somebody made it meanwhile */
   } else if (status != AE_OK && ++space->tries < TRIES) {

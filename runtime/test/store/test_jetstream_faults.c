@@ -83,7 +83,8 @@ static void of_rivals_one_wins(void **state) {
       if (outcomes[i].append.status == AE_OK) {
         won++;
       } else {
-        assert_int_equal(outcomes[i].append.status, AE_VERSION_CONFLICT);
+        if (outcomes[i].append.status != AE_VERSION_CONFLICT)
+          fail_msg("%s", ae_error_text(&outcomes[i].error));
         assert_int_equal(outcomes[i].append.current_version, round + 1);
       }
       outcome_clear(&outcomes[i]);
