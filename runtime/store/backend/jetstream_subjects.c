@@ -34,7 +34,8 @@ void ae_store_subjects(ae_str ns, void (*each)(void *data, const char *subject),
                   ae_buf_cstr(&token), streams[i]);
     each(data, ae_buf_cstr(&subject));
   }
-  each(data, "$JS.API.STREAM.NAMES"); /* of the account, for all namespaces */
+  each(data, "$JS.API.INFO");         /* of the account, for all namespaces */
+  each(data, "$JS.API.STREAM.NAMES"); /* likewise */
   ae_buf_clear(&subject);
   ae_buf_clear(&token);
 }
