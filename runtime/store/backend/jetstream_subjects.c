@@ -34,8 +34,7 @@ void ae_store_subjects(ae_str ns, void (*each)(void *data, const char *subject),
                   ae_buf_cstr(&token), streams[i]);
     each(data, ae_buf_cstr(&subject));
   }
-  each(data, "$JS.API.INFO");         /* of the account, for all namespaces */
-  each(data, "$JS.API.STREAM.NAMES"); /* likewise */
+  each(data, "$JS.API.STREAM.NAMES"); /* of the account, for all namespaces */
   ae_buf_clear(&subject);
   ae_buf_clear(&token);
 }
