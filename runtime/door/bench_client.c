@@ -21,6 +21,7 @@ typedef struct peer {
   ae_buf out;      /* to be sent */
   ae_buf sent;     /* on its way */
   ae_buf in;       /* not yet understood */
+  bool asked;      /* something, once */
   bool answering;  /* the head of the answer was read */
   bool ended;      /* nothing more is asked */
   size_t skip;     /* bytes of a body to come */
@@ -130,12 +131,15 @@ static void on_written(uv_write_t *write, int status) {
   if (status == 0) flush(p);
 }
 
-/* What goes out next, now that something has come in. */
+/* What goes out next, now that something has come in. The first of each
+ * connection goes out however long connecting took. */
 static void ask(peer *p) {
   ae__bench_client *client = p->client;
   unsigned most = client->options.in_flight;
   uint64_t now = ae_clock_mono();
   bool more = goes_on(client, now);
+  if (!p->asked) more = client->status == AE_OK;
+  p->asked = true;
   if (p->ended) return;
   if (client->options.lines) {
     /* In bunches: a line here and there would be a write each. */
