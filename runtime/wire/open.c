@@ -188,6 +188,23 @@ static void disconnect(ae_wire *wire) {
   wire->urls = NULL;
 }
 
+/* Past nats.c wherever there is no TLS. What failed so and goes through nats.c,
+ * without TLS, failed by chance: it is tried so once more. */
+static ae_status connect_well(ae_wire *wire, const ae_wire_options *options,
+                              ae_error *err) {
+  bool again, may = !asks_for_tls(options);
+  wire->plain = may;
+  ae_status status = connect_once(wire, options, &again, err);
+  for (int i = 0; may && i < 3; i++) {
+    if (wire->plain ? !again : status != AE_OK || again) break;
+    disconnect(wire);
+    wire->plain = !wire->plain;
+    ae_error_clear(err);
+    status = connect_once(wire, options, &again, err);
+  }
+  return status;
+}
+
 ae_status ae_wire_open(ae_loop *loop, const ae_wire_options *options,
                        ae_wire **out, ae_error *err) {
   *out = NULL;
@@ -205,16 +222,8 @@ ae_status ae_wire_open(ae_loop *loop, const ae_wire_options *options,
   pthread_cond_init(&wire->ended, NULL);
   ae_list_init(&wire->subscriptions);
   ae_list_init(&wire->requests);
-  wire->plain = !asks_for_tls(options);
   ae_error why = {0};
-  bool again;
-  ae_status status = connect_once(wire, options, &again, &why);
-  if (again && wire->plain) {
-    disconnect(wire);
-    wire->plain = false;
-    ae_error_clear(&why);
-    status = connect_once(wire, options, &again, &why);
-  }
+  ae_status status = connect_well(wire, options, &why);
   if (status != AE_OK) {
     give_up(wire);
     if (err) ae_error_move(err, &why);

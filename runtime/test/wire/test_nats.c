@@ -6,12 +6,16 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "wire/nats.h"
+#include "wire/internal.h"
 #include "wire/nkey.h"
 #include "wire/server.h"
 
@@ -356,6 +360,112 @@ static void the_public_key_of_a_seed_is_found(void **state) {
   unlink(file);
 }
 
+/* -- in front of the server: the first to come is cut off -- */
+
+enum { PAIRS = 16 };
+
+typedef struct front {
+  int listens, port, to; /* ports */
+  int fds[2 * PAIRS];    /* of a client and of the server, by turns */
+  int stop[2];
+  unsigned came, count;
+  pthread_t thread;
+} front;
+
+static int loopback(int port, struct sockaddr_in *out) {
+  *out = (struct sockaddr_in){.sin_family = AF_INET,
+                              .sin_port = htons((uint16_t)port)};
+  out->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static void take(front *f) {
+  struct sockaddr_in address;
+  int client = accept(f->listens, NULL, NULL);
+  if (client < 0) return;
+  if (f->came++ == 0 || f->count == PAIRS) {
+    close(client);
+    return;
+  }
+  int fd = loopback(f->to, &address);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) abort();
+  f->fds[2 * f->count] = client;
+  f->fds[2 * f->count++ + 1] = fd;
+}
+
+static void pass(front *f, unsigned i) {
+  char bytes[4096];
+  ssize_t n = recv(f->fds[i], bytes, sizeof bytes, 0);
+  if (n > 0 && send(f->fds[i ^ 1], bytes, (size_t)n, MSG_NOSIGNAL) == n) return;
+  for (int k = 0; k < 2; k++) {
+    close(f->fds[i ^ (unsigned)k]);
+    f->fds[i ^ (unsigned)k] = -1;
+  }
+}
+
+static void *stand_in_front(void *data) {
+  front *f = data;
+  for (;;) {
+    struct pollfd all[2 * PAIRS + 2] = {{.fd = f->stop[0], .events = POLLIN},
+                                        {.fd = f->listens, .events = POLLIN}};
+    unsigned count = 2 * f->count;
+    for (unsigned i = 0; i < count; i++)
+      all[i + 2] = (struct pollfd){.fd = f->fds[i], .events = POLLIN};
+    poll(all, count + 2, -1);
+    if (all[0].revents) break;
+    for (unsigned i = 0; i < count; i++)
+      if (all[i + 2].revents && f->fds[i] >= 0) pass(f, i);
+    if (all[1].revents) take(f);
+  }
+  for (unsigned i = 0; i < 2 * f->count; i++)
+    if (f->fds[i] >= 0) close(f->fds[i]);
+  return NULL;
+}
+
+static void front_start(front *f, int to) {
+  struct sockaddr_in address;
+  socklen_t len = sizeof address;
+  *f = (front){.to = to};
+  f->listens = loopback(0, &address);
+  assert_int_equal(bind(f->listens, (struct sockaddr *)&address, len), 0);
+  assert_int_equal(listen(f->listens, PAIRS), 0);
+  getsockname(f->listens, (struct sockaddr *)&address, &len);
+  f->port = ntohs(address.sin_port);
+  assert_int_equal(pipe(f->stop), 0);
+  assert_int_equal(pthread_create(&f->thread, NULL, stand_in_front, f), 0);
+}
+
+static void front_stop(front *f) {
+  close(f->stop[1]);
+  pthread_join(f->thread, NULL);
+  close(f->stop[0]);
+  close(f->listens);
+}
+
+/* It is no sign of TLS: messages go past nats.c all the same. */
+static void a_first_connection_that_is_cut_costs_nothing(void **state) {
+  bench *b = *state;
+  front f;
+  char url[64];
+  ae_error err = {0};
+  ae_wire *wire;
+  front_start(&f, b->server.port);
+  snprintf(url, sizeof url, "nats://127.0.0.1:%d", f.port);
+  ae_wire_options options = {
+      .url = url, .name = "test", .changed = on_changed, .data = b};
+  if (ae_wire_open(&b->loop, &options, &wire, &err) != AE_OK)
+    fail_msg("%s", ae_error_text(&err));
+  assert_true(wire->plain);
+  hear(b, "a.*", 1);
+  assert_int_equal(
+      ae_wire_publish(wire, "a.b", NULL, NULL, AE_STR("past it"), NULL), AE_OK);
+  ae_loop_run(&b->loop);
+  assert_string_equal(b->last, "past it");
+  ae_wire_close(wire, closed, &b->loop);
+  ae_loop_run(&b->loop);
+  front_stop(&f);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {
@@ -367,6 +477,7 @@ int main(void) {
       TEST(it_closes_while_the_server_is_gone),
       TEST(it_knows_the_server),
       TEST(what_is_too_large_is_said),
+      TEST(a_first_connection_that_is_cut_costs_nothing),
       cmocka_unit_test(a_wrong_address_is_refused),
       cmocka_unit_test(a_wrong_token_is_refused),
       cmocka_unit_test(a_login_that_is_refused_for_a_while_is_tried_again),
