@@ -310,17 +310,34 @@ static char *essence(ae_str text) {
   return (char *)ae_buf_cstr(&out);
 }
 
+/* Of two exports; they go. */
+static void same_text(exported *one, exported *other) {
+  char *x = essence(ae_buf_view(&one->text));
+  char *y = essence(ae_buf_view(&other->text));
+  assert_string_equal(x, y);
+  ae_free(x);
+  ae_free(y);
+  ae_buf_clear(&one->text);
+  ae_buf_clear(&other->text);
+}
+
 static void same_export(side *a, side *b, const char *ns) {
   exported one = export_of(a, ns, false), other = export_of(b, ns, false);
   assert_int_equal(one.status, AE_OK);
   assert_int_equal(other.status, AE_OK);
-  char *x = essence(ae_buf_view(&one.text));
-  char *y = essence(ae_buf_view(&other.text));
-  assert_string_equal(x, y);
-  ae_free(x);
-  ae_free(y);
-  ae_buf_clear(&one.text);
-  ae_buf_clear(&other.text);
+  same_text(&one, &other);
+}
+
+/* What comes from `a` goes to `b`. */
+static void two_open(side *a, bool file, side *b, bool other) {
+  side_open(a, file);
+  side_open(b, other);
+}
+
+static void two_close(side *a, side *b, exported *e) {
+  ae_buf_clear(&e->text);
+  side_close(a);
+  side_close(b);
 }
 
 static void on_lookup(ae_lookup *lookup, ae_status status,
@@ -359,8 +376,7 @@ static void through_both_kinds_of_store(void **state) {
   (void)state;
   for (int way = 0; way < 4; way++) {
     side a, b;
-    side_open(&a, way & 1);
-    side_open(&b, way & 2);
+    two_open(&a, way & 1, &b, way & 2);
     fill(&a);
     exported e = export_of(&a, "bank", false);
     assert_int_equal(e.status, AE_OK);
@@ -401,8 +417,7 @@ static void a_history_that_starts_later(void **state) {
   for (int way = 0; way < 4; way++) {
     side a, b;
     size_t record;
-    side_open(&a, way & 1);
-    side_open(&b, way & 2);
+    two_open(&a, way & 1, &b, way & 2);
     add(&a, "bank/account/a", 0, "early", NULL);
     count(&a, "bank/account/a", 0, 100);
     save_base(&a, "bank/account/a", 60, "at 60");
@@ -438,8 +453,7 @@ static void begins_with_many_ids(void **state) {
   (void)state;
   side a, b;
   char id[32];
-  side_open(&a, true);
-  side_open(&b, true);
+  two_open(&a, true, &b, true);
   ae_buf data = {0};
   ae_pack_map(&data, 0);
   enum { IDS = 9000 };
@@ -457,16 +471,13 @@ static void begins_with_many_ids(void **state) {
     snprintf(id, sizeof id, "id-%llu", (unsigned long long)n);
     assert_true(look_up(&b, "bank/account/a", id, NULL) > 0);
   }
-  ae_buf_clear(&e.text);
-  side_close(&a);
-  side_close(&b);
+  two_close(&a, &b, &e);
 }
 
 static void what_is_there_must_be_the_beginning(void **state) {
   (void)state;
   side a, b;
-  side_open(&a, false);
-  side_open(&b, true);
+  two_open(&a, false, &b, true);
   fill(&a);
   exported e = export_of(&a, "bank", false);
   ae_str text = ae_buf_view(&e.text);
@@ -476,24 +487,15 @@ static void what_is_there_must_be_the_beginning(void **state) {
   assert_int_equal(i.status, AE_VERSION_CONFLICT);
   assert_non_null(strstr(i.said, "nothing was stored"));
   exported after = export_of(&b, "bank", false);
-  char *x = essence(ae_buf_view(&before.text));
-  char *y = essence(ae_buf_view(&after.text));
-  assert_string_equal(x, y);
-  ae_free(x);
-  ae_free(y);
-  ae_buf_clear(&before.text);
-  ae_buf_clear(&after.text);
-  ae_buf_clear(&e.text);
-  side_close(&a);
-  side_close(&b);
+  same_text(&before, &after);
+  two_close(&a, &b, &e);
 }
 
 /* Cut or stopped anywhere, whole commits are there, and it goes on. */
 static void an_import_that_was_cut_goes_on(void **state) {
   (void)state;
   side a, b;
-  side_open(&a, false);
-  side_open(&b, true);
+  two_open(&a, false, &b, true);
   fill(&a);
   exported e = export_of(&a, "bank", false);
   ae_str text = ae_buf_view(&e.text);
@@ -511,9 +513,7 @@ static void an_import_that_was_cut_goes_on(void **state) {
   import_ok(&b, "bank", text,
             import_of(&b, "bank", text).import.counts.commits);
   same_export(&a, &b, "bank");
-  ae_buf_clear(&e.text);
-  side_close(&a);
-  side_close(&b);
+  two_close(&a, &b, &e);
 }
 
 static void each_step_of_an_import_fails(void **state) {
@@ -563,8 +563,7 @@ static void each_step_of_an_import_fails(void **state) {
 static void lines_that_are_wrong(void **state) {
   (void)state;
   side a, b;
-  side_open(&a, false);
-  side_open(&b, false);
+  two_open(&a, false, &b, false);
   count(&a, "bank/account/a", 0, 3);
   exported e = export_of(&a, "bank", false);
   char *good = (char *)ae_buf_cstr(&e.text);
@@ -633,9 +632,7 @@ static void lines_that_are_wrong(void **state) {
   assert_int_equal(r.status, AE_MALFORMED);
   assert_non_null(strstr(r.said, "another export"));
   ae_buf_clear(&twice);
-  ae_buf_clear(&e.text);
-  side_close(&a);
-  side_close(&b);
+  two_close(&a, &b, &e);
 }
 
 static void a_file_is_looked_at_first(void **state) {
@@ -675,8 +672,7 @@ static void damaged_records_are_skipped(void **state) {
   (void)state;
   for (int file = 0; file < 2; file++) {
     side a, b;
-    side_open(&a, file);
-    side_open(&b, !file);
+    two_open(&a, file, &b, !file);
     count(&a, "bank/account/a", 0, 5);
     ae_buf broken = {0};
     ae_buf_str(&broken, AE_STR("this is no record"));
