@@ -140,14 +140,15 @@ struct ae__js_space {
   struct ae__js_block *spare; /* one that is free; NULL: none */
   uint64_t taken;             /* last sequence handed to `inner` */
   uint64_t followed;          /* last sequence that is in it */
-  uint64_t behindhand;        /* taken in, and not yet answered */
-  uint64_t heard;             /* ms, loop time */
-  bool unfollowed; /* the server refuses it, and the log has said so */
-  uint64_t until;  /* FILLING: the sequence to reach */
-  bool snapshots;  /* their stream is there */
-  bool new;        /* the file was made just now */
-  bool doubted;    /* it was fetched anew for a record; the stream may have
-                      such */
+  uint64_t passed;     /* last sequence that is no commit, and left out */
+  uint64_t behindhand; /* taken in, and not yet answered */
+  uint64_t heard;      /* ms, loop time */
+  bool unfollowed;     /* the server refuses it, and the log has said so */
+  uint64_t until;      /* FILLING: the sequence to reach */
+  bool snapshots;      /* their stream is there */
+  bool new;            /* the file was made just now */
+  bool doubted;        /* it was fetched anew for a record; the stream may have
+                          such */
   struct ae__js_import *import; /* FILLING: the snapshots; NULL: not yet */
   bool corked;
   ae_task uncork;

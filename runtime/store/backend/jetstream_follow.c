@@ -97,6 +97,7 @@ static void more(ae__js_space *space) {
  * file. */
 static void not_taken(ae__js_space *space, const ae_append *append) {
   if (space->js->closing || append->status == AE_CANCELED) return;
+  space->passed = 0; /* it comes again */
   if (append->status != AE_STORE_FULL && append->status != AE_TOO_LARGE &&
       ae__js_space_lost(space, &append->error))
     return;
@@ -109,6 +110,20 @@ static void not_taken(ae__js_space *space, const ae_append *append) {
   space->heard = 0; /* the next tick starts it */
 }
 
+/* `sequence` is in the file, and with the last of what is under way also what
+ * is no commit and stands behind it. */
+static void advance(ae__js_space *space, uint64_t sequence) {
+  if (space->behindhand == 0 && space->passed > sequence)
+    sequence = space->passed;
+  if (sequence <= space->followed) return;
+  space->followed = sequence;
+  ae__js_ops_wake(space);
+  more(space);
+  if (space->phase == AE__JS_FILLING && !space->import &&
+      space->followed >= space->until)
+    ae__js_import_start(space);
+}
+
 static void on_taken(ae_append *append) {
   taken *one = (taken *)append;
   ae__js_space *space = one->space;
@@ -116,13 +131,8 @@ static void on_taken(ae_append *append) {
   bool mine = space->inner != NULL;
   if (append->status != AE_OK) {
     if (mine) not_taken(space, append);
-  } else if (mine && append->follows > space->followed) {
-    space->followed = append->follows;
-    ae__js_ops_wake(space);
-    more(space);
-    if (space->phase == AE__JS_FILLING && !space->import &&
-        space->followed >= space->until)
-      ae__js_import_start(space);
+  } else if (mine) {
+    advance(space, append->follows);
   }
   taken_free(one);
 }
@@ -198,6 +208,8 @@ static void take(ae__js_space *space, const ae_wire_message *message,
       !ae__js_key_of(space, message->subject, &one->key, &append->ref)) {
     ae_log(AE_LOG_ERROR, "a message in the stream is no commit; left out",
            "stream", space->stream, "subject", message->subject, NULL);
+    space->passed = sequence;
+    advance(space, 0);
     return;
   }
   size_t used = offsetof(taken, key.bytes) + one->key.len;
@@ -490,6 +502,7 @@ ae_status ae__js_follow_open(ae__js_space *space, uint64_t last,
   }
   if (status == AE_OK) {
     space->taken = space->followed = ae__sqlite_position(space->inner);
+    space->passed = 0;
     space->new = space->taken == 0;
     space->until = last;
   } else if (err) {

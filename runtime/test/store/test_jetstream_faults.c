@@ -653,6 +653,24 @@ static void a_stream_that_is_deleted_meanwhile_is_noticed(void **state) {
   kept_clear(&list);
 }
 
+/* What other programs put there is left out, and nobody waits for it. */
+static void a_message_that_is_no_commit_is_left_out(void **state) {
+  struct world *world = *state;
+  struct kept_list list = {0};
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+  js(world, "aether.log.bank.account.z", "no commit");
+  js(world, "aether.log.bank.account.z", "");
+  scan_all(world, "bank", 0, UINT64_MAX, &list);
+  assert_int_equal(list.events, 1);
+  append_many(world, "bank/account/a", 1, 1000);
+  js(world, "aether.log.bank.what", "no commit");
+  scan_all(world, "bank", 0, UINT64_MAX, &list);
+  assert_int_equal(list.events, 1001);
+  assert_int_equal(append_try(world, "bank/account/z", 0, 1, NULL),
+                   AE_STORE_UNAVAILABLE);
+  kept_clear(&list);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {
@@ -674,6 +692,7 @@ int main(void) {
       TEST(a_second_node_of_the_name_is_told),
       TEST(a_stream_that_was_deleted_is_noticed),
       TEST(a_stream_that_is_deleted_meanwhile_is_noticed),
+      TEST(a_message_that_is_no_commit_is_left_out),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
