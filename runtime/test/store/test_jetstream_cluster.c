@@ -60,7 +60,7 @@ static int set_up(void **state) {
 }
 
 static int tear_down(void **state) {
-  world_free(*state);
+  if (*state) world_free(*state);
   for (int i = 0; i < 3; i++) server_stop(&servers[i]);
   return 0;
 }
