@@ -65,7 +65,11 @@ static ae_status take_event(run *r, const ae_event *event, ae_error *err) {
     return status;
   }
   r->version++;
-  if ((status = dump(r, &r->after, err)) != AE_OK) return status;
+  if ((status = dump(r, &r->after, err)) != AE_OK) {
+    ae_error_add(err, " (after version %llu, %.*s)",
+                 (unsigned long long)event->version, AE_FMT(event->type));
+    return status;
+  }
   ae_history_step step = {event, ae_buf_view(&r->before),
                           ae_buf_view(&r->after)};
   if (!r->of->step(r->of, &step)) return AE_CANCELED;

@@ -64,11 +64,21 @@ ae_status ae_script_initial(ae_module *module, ae_state *out, ae_error *err) {
   return ae_script_load(module, ae_buf_view(&module->initial), out, err);
 }
 
+void ae__fail_state(ae_script *script, lua_State *L, int line) {
+  bool evolves = script->doing && !strcmp(script->doing, "evolve");
+  ae_str problem = ae_buf_view(&script->codec.problem);
+  ae__fail(script, L, AE_VALUE_ERROR, line,
+           "%.*s%s%.*s%s: evolve may leave only what can be stored in the "
+           "state, which is text, numbers, booleans and tables of them",
+           AE_FMT(problem), evolves ? " (in evolve." : "",
+           AE_FMT(evolves ? script->handler : (ae_str){0}), evolves ? ")" : "");
+}
+
 static void dump_work(ae_script *script, lua_State *L, void *arg) {
   state_work *work = arg;
   lua_rawgeti(L, LUA_REGISTRYINDEX, ae__ref(script, L, work->state));
   if (!ae__encode(&script->codec, L, -1, "state", work->out)) {
-    ae__fail_value(script, L, 0);
+    ae__fail_state(script, L, 0);
   }
 }
 

@@ -247,15 +247,15 @@ static void take_rejection(ae_script *script, lua_State *L, int first,
   decide->rejected = true;
 }
 
-/* The state as bytes, for noticing that decide changed it. */
-static void dump_state(ae_script *script, lua_State *L, ae_state state,
+/* The state as bytes, for noticing that decide changed it. False: it holds
+ * what cannot be stored, and the codec says what. */
+static bool dump_state(ae_script *script, lua_State *L, ae_state state,
                        ae_buf *out) {
   ae_buf_reset(out);
   lua_rawgeti(L, LUA_REGISTRYINDEX, ae__ref(script, L, state));
-  if (!ae__encode(&script->codec, L, -1, "state", out)) {
-    ae__fail_value(script, L, 0);
-  }
+  bool fine = ae__encode(&script->codec, L, -1, "state", out);
   lua_pop(L, 1);
+  return fine;
 }
 
 /* The first key of the state whose value differs; len 0: none is found. */
@@ -279,7 +279,13 @@ static ae_str changed_key(ae_str before, ae_str after) {
 
 static void check_unchanged(ae_script *script, lua_State *L,
                             const decide_work *work) {
-  dump_state(script, L, work->state, &script->after);
+  if (!dump_state(script, L, work->state, &script->after)) {
+    ae_str problem = ae_buf_view(&script->codec.problem);
+    ae__fail(script, L, AE_CONTRACT_ERROR, work->command->decide.line,
+             "decide.%s changed the state: %.*s; decide only says what "
+             "happened, evolve changes the state",
+             work->command->name, AE_FMT(problem));
+  }
   ae_str before = ae_buf_view(&script->before);
   ae_str after = ae_buf_view(&script->after);
   if (ae_str_eq(before, after)) return;
@@ -327,6 +333,12 @@ static void evolve_answer(ae_script *script, lua_State *L,
                      type, 4);
     }
     ae__call_evolve(script, L, type, lua_gettop(L) - 2);
+    if (script->strict) {
+      ae__watched_restart(); /* it was no time of evolve's */
+      if (!dump_state(script, L, work->state, &script->after)) {
+        ae__fail_state(script, L, type->evolve.line);
+      }
+    }
   }
 }
 
@@ -357,7 +369,9 @@ static void decide_one(ae_script *script, lua_State *L, void *arg) {
     if (script->status != AE_OK) return;
   }
   if (script->strict) {
-    dump_state(script, L, work->state, &script->before);
+    if (!dump_state(script, L, work->state, &script->before)) {
+      ae__fail_state(script, L, 0);
+    }
   }
   script->line = command->decide.line;
   ae__ctx_begin(script, AE_CTX_DECIDE, decide->seed, decide);

@@ -224,6 +224,9 @@ bool ae__is_map(ae_str bytes);
  * event) behind it; fails where it returns something. */
 void ae__call_evolve(ae_script *script, lua_State *L,
                      const ae_script_type *type, int args);
+/* Leaves the call with what the codec complained of in a state, and what to do
+ * about it; names evolve where it is under way. */
+_Noreturn void ae__fail_state(ae_script *script, lua_State *L, int line);
 /* Which actor it was, behind what is said of the module. */
 void ae__add_actor(ae_error *err, const ae_module *module, ae_str ns,
                    ae_str id);

@@ -366,6 +366,84 @@ static void strict_catches_a_decide_that_changes_its_state(void **unused) {
   app_close(&a);
 }
 
+/* What evolve must not leave in a state: strict, it is found at once, and
+ * named; else where the state is looked at. */
+static void states_are_what_can_be_stored(void **unused) {
+  (void)unused;
+  static const char careless[] =
+      "local event = require('aether.event')\n"
+      "local careless = { initial = { n = 0, more = {} } }\n"
+      "local decide, evolve = {}, {}\n"
+      "careless.decide, careless.evolve = decide, evolve\n"
+      "for _, name in ipairs({ 'Fine', 'Call', 'Thread', 'Cycle', 'Nan',\n"
+      "  'Marked', 'Key' }) do\n"
+      "  decide[name:lower()] = function()\n"
+      "    return { event('Fine'), event(name) }\n"
+      "  end\n"
+      "end\n"
+      "function decide.cheat(state) state.more.f = print; return {} end\n"
+      "function evolve.Fine(state) state.n = state.n + 1 end\n"
+      "function evolve.Call(state) state.more.f = print end\n"
+      "function evolve.Thread(s) s.t = coroutine.create(print) end\n"
+      "function evolve.Cycle(state) state.more.up = state end\n"
+      "function evolve.Nan(state) state.n = 0 / 0 end\n"
+      "function evolve.Marked(state) state.more = setmetatable({}, {}) end\n"
+      "function evolve.Key(state) state[print] = 1 end\n"
+      "return careless\n";
+  static const struct {
+    const char *command, *line, *problem;
+  } cases[] = {
+      {"call", "13",
+       "state.more.f is a function, which cannot be stored "
+       "(in evolve.Call): evolve may leave only what can be "
+       "stored in the state"},
+      {"thread", "14", "state.t is a thread, which cannot be stored"},
+      {"cycle", "15", "state.more.up holds itself (a cycle) (in evolve.Cycle)"},
+      {"nan", "16", "state.n is not a number (NaN) (in evolve.Nan)"},
+      {"marked", "17", "state.more is a table with a metatable"},
+      {"key", "18", "state has a key that is a function"},
+  };
+  app strict = {.strict = true}, quick = {0};
+  app_open_account(&strict, careless);
+  app_open_account(&quick, careless);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    ae_state state = app_initial(&strict, "account");
+    assert_int_equal(
+        app_decide(&strict, "account", state, cases[i].command, "{}"),
+        AE_VALUE_ERROR);
+    assert_contains(ae_error_text(&strict.err), cases[i].problem);
+    assert_string_equal(app_fact(&strict, "line"), cases[i].line);
+    assert_int_equal(strict.decide.event_count, 0);
+
+    ae_module *module = app_module(&quick, "account");
+    state = app_initial(&quick, "account");
+    assert_int_equal(
+        app_decide(&quick, "account", state, cases[i].command, "{}"), AE_OK);
+    ae_buf bytes = {0};
+    assert_int_equal(ae_script_dump(module, state, &bytes, &quick.err),
+                     AE_VALUE_ERROR);
+    assert_int_equal(bytes.len, 0);
+    ae_str problem = ae_str_of(cases[i].problem);
+    const char *in = strstr(problem.ptr, " (in ");
+    ae_buf shown = {0};
+    ae_buf_printf(&shown, "bank/account.lua: %.*s",
+                  (int)(in ? (size_t)(in - problem.ptr) : problem.len),
+                  problem.ptr);
+    assert_contains(ae_error_text(&quick.err), ae_buf_cstr(&shown));
+    assert_contains(ae_error_text(&quick.err), ": evolve may leave only what");
+    ae_buf_clear(&shown);
+  }
+  ae_state state = app_initial(&strict, "account");
+  assert_int_equal(app_decide(&strict, "account", state, "fine", "{}"), AE_OK);
+  assert_int_equal(app_decide(&strict, "account", state, "cheat", "{}"),
+                   AE_CONTRACT_ERROR);
+  assert_contains(ae_error_text(&strict.err),
+                  "account.lua:11: decide.cheat changed the state: "
+                  "state.more.f is a function");
+  app_close(&quick);
+  app_close(&strict);
+}
+
 /* -- ctx -- */
 
 static void ctx_is_repeatable(void **unused) {
@@ -639,6 +717,7 @@ int main(void) {
       cmocka_unit_test(replays_to_the_same_bytes),
       cmocka_unit_test(broken_contracts_are_told),
       cmocka_unit_test(strict_catches_a_decide_that_changes_its_state),
+      cmocka_unit_test(states_are_what_can_be_stored),
       cmocka_unit_test(ctx_is_repeatable),
       cmocka_unit_test(old_events_are_brought_up),
       cmocka_unit_test(states_are_given_back),
