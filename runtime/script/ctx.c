@@ -28,10 +28,10 @@ void ae__ctx_end(ae_script *script) {
 static ae_script *check_live(lua_State *L, const char *what) {
   ae_script *script = ae__script_of(L);
   if (script->ctx_kind == AE_CTX_NONE) {
-    luaL_error(L,
-               "ctx.%s: ctx belongs to one call of decide; it cannot be kept, "
-               "and evolve has none",
-               what);
+    ae__raise(L,
+              "ctx.%s: ctx belongs to one call of decide; it cannot be kept, "
+              "and evolve has none",
+              what);
   }
   return script;
 }
@@ -39,7 +39,7 @@ static ae_script *check_live(lua_State *L, const char *what) {
 AE__HOST_FUNCTION(ctx_uuid) {
   ae_script *script = check_live(L, "uuid");
   if (script->ctx_kind != AE_CTX_DECIDE) {
-    return luaL_error(L, "ctx.uuid: a policy has only ctx.random");
+    return ae__raise(L, "ctx.uuid: a policy has only ctx.random");
   }
   char text[37];
   ae_uuid_format(ae_uuid7_make(&script->random, script->decide->now), text);
@@ -51,7 +51,7 @@ AE__HOST_FUNCTION(ctx_uuid) {
 AE__HOST_FUNCTION(ctx_random) {
   ae_script *script = check_live(L, "random");
   if (lua_isuserdata(L, 1)) {
-    return luaL_error(L, "ctx.random: call it with a dot, as in ctx.random(6)");
+    return ae__raise(L, "ctx.random: call it with a dot, as in ctx.random(6)");
   }
   uint64_t bits = ae_uuid7_random(&script->random);
   if (lua_gettop(L) == 0) {
@@ -66,8 +66,8 @@ AE__HOST_FUNCTION(ctx_random) {
   low = ceil(low);
   high = floor(high);
   if (!(low >= -AE_EXACT && high <= AE_EXACT && low <= high)) {
-    return luaL_error(L, "ctx.random: there is no integer between %f and %f",
-                      low, high);
+    return ae__raise(L, "ctx.random: there is no integer between %f and %f",
+                     low, high);
   }
   uint64_t range = (uint64_t)(high - low) + 1;
   lua_pushnumber(L, low + (double)(((__uint128_t)bits * range) >> 64));
@@ -82,7 +82,7 @@ static void push_metadata(ae_script *script, lua_State *L) {
     } else if (!ae__decode_all(&script->codec, L, decide->metadata,
                                "metadata")) {
       lua_pushlstring(L, script->codec.problem.ptr, script->codec.problem.len);
-      luaL_error(L, "%s", lua_tostring(L, -1));
+      ae__raise(L, "%s", lua_tostring(L, -1));
     }
     if (lua_istable(L, -1)) ae__freeze(script, L, -1);
     lua_rawseti(L, LUA_REGISTRYINDEX, script->metadata_ref);
@@ -94,14 +94,14 @@ static void push_metadata(ae_script *script, lua_State *L) {
 /* upvalues: uuid, random */
 AE__HOST_FUNCTION(ctx_index) {
   const char *key = lua_tostring(L, 2);
-  if (!key) return luaL_error(L, "ctx has only named fields");
+  if (!key) return ae__raise(L, "ctx has only named fields");
   ae_script *script = check_live(L, key);
   if (!strcmp(key, "random")) {
     lua_pushvalue(L, lua_upvalueindex(2));
     return 1;
   }
   if (script->ctx_kind == AE_CTX_POLICY) {
-    return luaL_error(L, "ctx.%s: a policy's ctx has only random()", key);
+    return ae__raise(L, "ctx.%s: a policy's ctx has only random()", key);
   }
   const ae_decide *decide = script->decide;
   if (!strcmp(key, "now")) {
@@ -118,16 +118,16 @@ AE__HOST_FUNCTION(ctx_index) {
     lua_pushlstring(L, decide->id.ptr ? decide->id.ptr : "", decide->id.len);
     lua_concat(L, 3);
   } else {
-    return luaL_error(L,
-                      "ctx has no field \"%s\"; it has now, uuid(), random(), "
-                      "actor, version and metadata",
-                      key);
+    return ae__raise(L,
+                     "ctx has no field \"%s\"; it has now, uuid(), random(), "
+                     "actor, version and metadata",
+                     key);
   }
   return 1;
 }
 
 AE__HOST_FUNCTION(ctx_newindex) {
-  return luaL_error(L, "ctx is read-only; keep what changes in state");
+  return ae__raise(L, "ctx is read-only; keep what changes in state");
 }
 
 AE__HOST_FUNCTION(ctx_tostring) {

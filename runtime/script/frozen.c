@@ -16,11 +16,10 @@ bool ae__is_frozen(lua_State *L) {
 AE__HOST_FUNCTION(read_only) {
   const char *name =
       lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
-  return luaL_error(
-      L,
-      "\"%s\" cannot be set: the table is read-only (modules are, "
-      "after they are loaded; keep what changes in state)",
-      name);
+  return ae__raise(L,
+                   "\"%s\" cannot be set: the table is read-only (modules are, "
+                   "after they are loaded; keep what changes in state)",
+                   name);
 }
 
 static bool is_metafield(lua_State *L, int index) {

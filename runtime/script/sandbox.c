@@ -15,7 +15,7 @@ AE__HOST_FUNCTION(host_guard) {
 AE__HOST_FUNCTION(unknown_global) {
   ae_str name = {0};
   if (lua_type(L, 2) != LUA_TSTRING) {
-    return luaL_error(L, "_G has only strings as keys");
+    return ae__raise(L, "_G has only strings as keys");
   }
   name.ptr = lua_tolstring(L, 2, &name.len);
   static const struct {
@@ -31,8 +31,8 @@ AE__HOST_FUNCTION(unknown_global) {
   };
   for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
     if (ae_str_eq(name, ae_str_of(hints[i].name))) {
-      return luaL_error(L, "%s is not available in a module%s", hints[i].name,
-                        hints[i].instead);
+      return ae__raise(L, "%s is not available in a module%s", hints[i].name,
+                       hints[i].instead);
     }
   }
   ae_nearest nearest;
@@ -47,17 +47,17 @@ AE__HOST_FUNCTION(unknown_global) {
   ae_str best = ae_nearest_best(&nearest);
   if (best.len) {
     lua_pushlstring(L, best.ptr, best.len);
-    return luaL_error(L, "global \"%s\" is not defined; did you mean \"%s\"?",
-                      name.ptr, lua_tostring(L, -1));
+    return ae__raise(L, "global \"%s\" is not defined; did you mean \"%s\"?",
+                     name.ptr, lua_tostring(L, -1));
   }
-  return luaL_error(L, "global \"%s\" is not defined (is a local missing?)",
-                    name.ptr);
+  return ae__raise(L, "global \"%s\" is not defined (is a local missing?)",
+                   name.ptr);
 }
 
 AE__HOST_FUNCTION(new_global) {
   const char *name =
       lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
-  return luaL_error(L, "global \"%s\" is not allowed; use local", name);
+  return ae__raise(L, "global \"%s\" is not allowed; use local", name);
 }
 
 AE__HOST_FUNCTION(host_require) {

@@ -18,7 +18,7 @@
 #define HANDLER 1
 #define RUNNER 2
 /* Bytes that host code below a call takes. */
-#define C_STACK ((size_t)1 << 20)
+#define C_STACK ((size_t)1 << 19)
 #define TRACE 12         /* levels that a traceback shows */
 #define TEXT_SHOWN 2000u /* bytes of what a script raised */
 #define STOPPED (-1)     /* where lua_pcall gives its statuses */
@@ -34,7 +34,7 @@ ae_script *ae__script_of(lua_State *L) {
 
 void ae__guard_stack(ae_script *script, lua_State *L) {
   if ((uintptr_t)__builtin_frame_address(0) < script->stack_limit) {
-    luaL_error(L, "stack overflow (host functions call each other too deep)");
+    ae__raise(L, "stack overflow (host functions call each other too deep)");
   }
 }
 
@@ -265,7 +265,9 @@ static ae_status memory_error(ae_script *script, ae_error *err) {
 /* A frame of its own for the jump to come back to. */
 static __attribute__((noinline)) int enter(lua_State *L) {
   if (AE__JUMP_SET(ae__here.jump)) return STOPPED;
-  return lua_pcall(L, 0, 0, HANDLER);
+  int failure = lua_pcall(L, 0, 0, HANDLER);
+  ae__here.lua = 0; /* ae__raise */
+  return failure;
 }
 
 ae_status ae__run(ae_script *script, ae_module *module, ae_work *work,

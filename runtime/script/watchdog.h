@@ -139,6 +139,11 @@ static inline void ae__mode_back(const sig_atomic_t *before) {
 #define AE__LUA_MODE AE__MODE(1)
 #define AE__HOST_MODE AE__MODE(0)
 
+/* luaL_error of a function that scripts call, which holds nothing: LuaJIT may
+ * look for long for who catches it (for each frame of C through all of Lua's
+ * below), and can be left there. */
+#define ae__raise(L, ...) (ae__here.lua = 1, luaL_error(L, __VA_ARGS__))
+
 /* Head of a C function that scripts can call. */
 #define AE__HOST_FUNCTION(name)           \
   static int name##_inside(lua_State *L); \

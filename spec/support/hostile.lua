@@ -235,6 +235,24 @@ return {
     "return tostring(setmetatable({}, { __tostring = function() while true do end end }))",
   },
   {
+    "__tostring that calls itself, over and over",
+    [[local mt = {}
+    mt.__tostring = function() return tostring(setmetatable({}, mt)) end
+    while true do pcall(tostring, setmetatable({}, mt)) end]],
+  },
+  {
+    "an error of the host below many of its own functions, over and over",
+    [[local mt, n = {}, 0
+    mt.__tostring = function()
+      n = n + 1
+      return n < 2000 and tostring(setmetatable({}, mt)) or ctx.nothing
+    end
+    while true do
+      n = 0
+      pcall(tostring, setmetatable({}, mt))
+    end]],
+  },
+  {
     "__tostring in format",
     "return ('%s'):format(setmetatable({}, { __tostring = function() while true do end end }))",
   },
