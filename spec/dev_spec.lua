@@ -19,6 +19,15 @@ function evolve.Noted() end
 return careless
 ]]
 
+local talker = [[
+local decide = {}
+function decide.talk(_, talk)
+  for _ = 1, talk.lines do print("a word") end
+  return {}
+end
+return { initial = {}, decide = decide, evolve = {} }
+]]
+
 describe("aether dev #node", function()
   local folder, node
 
@@ -106,6 +115,22 @@ describe("aether dev #node", function()
     node = server.start(folder, { command = "run" })
     assert.equal(200, (send("cell/careless/a", "note", '{"text":"x"}')))
     node:stop()
+  end)
+
+  it("bounds what one call logs, and says how much was left out", function()
+    program.fill(folder, { ["cell/talker.lua"] = talker })
+    node = server.start(folder, { command = "dev" })
+    assert.equal(200, (send("cell/talker/a", "talk", '{"lines":100}')))
+    assert.equal(200, (send("cell/talker/a", "talk", '{"lines":20000}')))
+    node:kill(2)
+    local err = node:wait().err
+    assert.equal(200, select(2, err:gsub('"message":"a word"', "")))
+    local told = err:match('[^\n]*19900 lines[^\n]*')
+    assert(told, err)
+    assert.matches('"level":"warn"', told)
+    assert.matches("that decide.talk logged were left out", told, 1, true)
+    assert.matches('"module":"talker"', told)
+    assert.matches('"actor":"cell/talker/a"', told)
   end)
 
   it("shows names that would move the cursor, and long data, safely", function()

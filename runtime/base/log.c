@@ -25,6 +25,10 @@ void ae_log_setup(ae_log_level least, ae_log_form form) {
   atomic_store(&line_form, (int)form);
 }
 
+bool ae_log_shows(ae_log_level level) {
+  return (int)level >= atomic_load(&least_level);
+}
+
 unsigned long ae_log_errors(void) {
   return atomic_load(&errors);
 }
@@ -96,7 +100,7 @@ static void json_line(ae_buf *line, ae_log_level level, int64_t now,
 
 void ae_log(ae_log_level level, const char *message, ...) {
   if (level == AE_LOG_ERROR) atomic_fetch_add(&errors, 1);
-  if ((int)level < atomic_load(&least_level)) return;
+  if (!ae_log_shows(level)) return;
   if (atomic_load(&line_form) == AE_LOG_AUTO) {
     ae_log_setup((ae_log_level)atomic_load(&least_level), AE_LOG_AUTO);
   }

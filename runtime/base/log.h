@@ -15,6 +15,7 @@ typedef enum ae_log_level {
 typedef enum ae_log_form { AE_LOG_AUTO, AE_LOG_TEXT, AE_LOG_JSON } ae_log_form;
 
 void ae_log_setup(ae_log_level least, ae_log_form form);
+bool ae_log_shows(ae_log_level level); /* whether such lines are written */
 /* Pairs of (const char *key, const char *value) behind the message, then NULL:
  * ae_log(AE_LOG_WARN, "snapshot dropped", "actor", name, NULL). */
 void ae_log(ae_log_level level, const char *message, ...)

@@ -156,7 +156,8 @@ ae_status ae_script_evolve(ae_module *module, ae_state state, ae_str ns,
                            ae_str id, const ae_script_event *events,
                            size_t count, size_t *done, ae_error *err) {
   evolve_work work = {module, state, ns, id, events, count, 0};
-  ae_status status = ae__run(module->script, module, evolve_all, &work, err);
+  ae_status status =
+      ae__run_bounded(module->script, module, evolve_all, &work, err);
   *done = work.done;
   if (status != AE_OK) ae__add_actor(err, module, ns, id);
   return status;

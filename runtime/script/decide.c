@@ -447,7 +447,7 @@ ae_status ae_script_decide(ae_module *module, ae_state state, ae_decide *decide,
   if (!work.command) return unknown_command(module, decide->command, err);
   size_t before = decide->events->len;
   ae_buf_reset(&script->marks);
-  status = ae__run(script, module, decide_one, &work, err);
+  status = ae__run_bounded(script, module, decide_one, &work, err);
   /* What does not fit the schema leaves the gate without an error. */
   if (status == AE_OK) status = script->status;
   if (status != AE_SCRIPT_TIMEOUT && status != AE_INVALID_COMMAND)

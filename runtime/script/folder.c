@@ -228,7 +228,8 @@ static ae_status run_all(ae_script *script, ae_error *err) {
     ae_module *module = script->modules[i];
     if (module->ref) continue;
     ae_error mistake = {0};
-    if (ae__run(script, module, ae__load_module, module, &mistake) != AE_OK) {
+    if (ae__run_bounded(script, module, ae__load_module, module, &mistake) !=
+        AE_OK) {
       ae__forget(module);
       ae__report(script, &mistake);
     }

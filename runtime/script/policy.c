@@ -188,7 +188,7 @@ ae_status ae_script_retry(ae_script *script, ae_str policy, ae_retry *retry,
   const ae_handler *handler = ae__policy(script, policy, &module, err);
   if (!handler) return AE_CONTRACT_ERROR;
   retry_work work = {handler, policy, retry};
-  status = ae__run(script, module, retry_one, &work, err);
+  status = ae__run_bounded(script, module, retry_one, &work, err);
   if (module && status != AE_SCRIPT_TIMEOUT) module->strikes = 0;
   if (status != AE_OK) {
     retry->again = false;

@@ -58,6 +58,17 @@ typedef struct ae_script_type {
   ae_buf head;        /* msgpack: [type, revision, … as far as the data */
 } ae_script_type;
 
+/* What a handler's call printed and logged: beyond a bound it is only counted,
+ * as commands wait while it is written. */
+typedef struct ae_said {
+  bool bounded; /* such a call is under way */
+  unsigned lines;
+  size_t bytes;
+  uint64_t left_lines; /* out */
+  uint64_t left_bytes;
+  ae_buf module, in, actor; /* of the first line that was left out */
+} ae_said;
+
 struct ae_module {
   ae_script *script;
   char *name;
@@ -151,6 +162,7 @@ struct ae_script {
   ae_buf before, after; /* strict: dumps of the state */
   ae_buf marks;         /* offsets of the events decided */
   ae_buf scratch;       /* of a sort */
+  ae_said said;         /* by the call under way */
   ae_error **mistakes;  /* told already */
   size_t nmistakes;
 };
@@ -238,6 +250,10 @@ void ae__sandbox_open(ae_script *script, lua_State *L);
 void ae__freeze(ae_script *script, lua_State *L, int index);
 /* Puts shared lists back as they were; true: one had been written to. */
 bool ae__lists_mend(ae_script *script, lua_State *L);
+/* ae__run of what a module brings: bounds what the call logs, and tells what
+ * was left out of it. */
+ae_status ae__run_bounded(ae_script *script, ae_module *module, ae_work *work,
+                          void *arg, ae_error *err);
 /* Text of the value at `index` without addresses; pushes it. */
 void ae__tostring(lua_State *L, int index);
 

@@ -86,6 +86,9 @@ AE__HOST_FUNCTION(host_texts) {
 
 /* Bytes of one text that are logged: a line is written while commands wait. */
 #define LOGGED 8192
+/* And that one call of a handler may log, in how many lines. */
+#define CALL_LINES 100
+#define CALL_BYTES (64 * 1024)
 
 static ae_str module_of(lua_State *L, char name[LUA_IDSIZE]) {
   lua_Debug ar;
@@ -102,38 +105,105 @@ static ae_str module_of(lua_State *L, char name[LUA_IDSIZE]) {
   return (ae_str){0};
 }
 
+static void write_line(const ae_script *script, ae_log_level level,
+                       ae_str module, ae_str actor, ae_str text) {
+  if (script->log) {
+    script->log(script->data, level, module, actor, text);
+    return;
+  }
+  ae_buf message = {0}, where = {0}, who = {0};
+  size_t shown = text.len < LOGGED ? text.len : LOGGED;
+  while (shown < text.len && shown > 0 &&
+         ((uint8_t)text.ptr[shown] & 0xc0) == 0x80)
+    shown--;
+  ae_buf_str(&message, (ae_str){text.ptr, shown});
+  for (size_t i = 0; i < message.len; i++) /* it goes on as a C string */
+    if (!message.ptr[i]) message.ptr[i] = ' ';
+  if (shown < text.len)
+    ae_buf_printf(&message, "… (%zu bytes in all)", text.len);
+  ae_buf_str(&where, module);
+  ae_buf_str(&who, actor);
+  if (actor.len > 0)
+    ae_log(level, ae_buf_cstr(&message), "namespace", script->ns, "module",
+           ae_buf_cstr(&where), "actor", ae_buf_cstr(&who), NULL);
+  else
+    ae_log(level, ae_buf_cstr(&message), "namespace", script->ns, "module",
+           ae_buf_cstr(&where), NULL);
+  ae_buf_clear(&message);
+  ae_buf_clear(&where);
+  ae_buf_clear(&who);
+}
+
+static void add_actor(const ae_script *script, ae_buf *out) {
+  if (script->actor_id.len > 0)
+    ae_buf_printf(out, "%s/%.*s/%.*s", script->ns, AE_FMT(script->actor_type),
+                  AE_FMT(script->actor_id));
+}
+
+/* The bound is reached, and stays so: what is smaller does not get in. */
+static bool leave_out(ae_script *script, lua_State *L, ae_str text) {
+  ae_said *said = &script->said;
+  if (!said->bounded) return false;
+  if (said->lines < CALL_LINES && said->bytes < CALL_BYTES) {
+    said->lines++;
+    said->bytes += text.len < LOGGED ? text.len : LOGGED;
+    return false;
+  }
+  if (said->left_lines == 0) {
+    char name[LUA_IDSIZE];
+    ae_buf_str(&said->module, module_of(L, name));
+    add_actor(script, &said->actor);
+    if (script->doing)
+      ae_buf_printf(&said->in, "%s%s%.*s", script->doing,
+                    script->handler.len ? "." : "", AE_FMT(script->handler));
+    else
+      ae_buf_printf(&said->in, "its file");
+  }
+  said->left_lines++;
+  said->left_bytes += text.len;
+  return true;
+}
+
 static void log_text(ae_script *script, lua_State *L, ae_log_level level,
                      ae_str text) {
+  if (!script->log && !ae_log_shows(level)) return;
+  if (leave_out(script, L, text)) return;
   char name[LUA_IDSIZE];
   ae_str module = module_of(L, name);
-  ae_buf actor = {0}, message = {0};
-  if (script->actor_id.len > 0)
-    ae_buf_printf(&actor, "%s/%.*s/%.*s", script->ns,
-                  AE_FMT(script->actor_type), AE_FMT(script->actor_id));
-  if (script->log) {
-    script->log(script->data, level, module, ae_buf_view(&actor), text);
-  } else {
-    size_t shown = text.len < LOGGED ? text.len : LOGGED;
-    while (shown < text.len && shown > 0 &&
-           ((uint8_t)text.ptr[shown] & 0xc0) == 0x80)
-      shown--;
-    ae_buf_str(&message, (ae_str){text.ptr, shown});
-    for (size_t i = 0; i < message.len; i++) /* it goes on as a C string */
-      if (!message.ptr[i]) message.ptr[i] = ' ';
-    if (shown < text.len)
-      ae_buf_printf(&message, "… (%zu bytes in all)", text.len);
-    ae_buf where = {0};
-    ae_buf_str(&where, module);
-    if (actor.len > 0)
-      ae_log(level, ae_buf_cstr(&message), "namespace", script->ns, "module",
-             ae_buf_cstr(&where), "actor", ae_buf_cstr(&actor), NULL);
-    else
-      ae_log(level, ae_buf_cstr(&message), "namespace", script->ns, "module",
-             ae_buf_cstr(&where), NULL);
-    ae_buf_clear(&where);
-  }
-  ae_buf_clear(&message);
+  ae_buf actor = {0};
+  add_actor(script, &actor);
+  write_line(script, level, module, ae_buf_view(&actor), text);
   ae_buf_clear(&actor);
+}
+
+static void tell_left(ae_script *script) {
+  ae_said *said = &script->said;
+  if (said->left_lines > 0) {
+    ae_buf text = {0};
+    ae_buf_printf(&text,
+                  "%llu lines (%llu bytes) that %s logged were left out: one "
+                  "call may log %d lines and %d KB",
+                  (unsigned long long)said->left_lines,
+                  (unsigned long long)said->left_bytes, ae_buf_cstr(&said->in),
+                  CALL_LINES, CALL_BYTES / 1024);
+    write_line(script, AE_LOG_WARN, ae_buf_view(&said->module),
+               ae_buf_view(&said->actor), ae_buf_view(&text));
+    ae_buf_clear(&text);
+    ae_buf_clear(&said->module);
+    ae_buf_clear(&said->in);
+    ae_buf_clear(&said->actor);
+  }
+  *said = (ae_said){0};
+}
+
+/* A module that is stopped loads all of them again, inside of its own call. */
+ae_status ae__run_bounded(ae_script *script, ae_module *module, ae_work *work,
+                          void *arg, ae_error *err) {
+  tell_left(script);
+  script->said.bounded = true;
+  ae_status status = ae__run(script, module, work, arg, err);
+  tell_left(script);
+  return status;
 }
 
 AE__HOST_FUNCTION(host_print) {

@@ -456,6 +456,73 @@ static void print_names_the_actor(void **unused) {
   app_close(&a);
 }
 
+static unsigned lines_of(const ae_buf *log, const char *what) {
+  unsigned count = 0;
+  ae_buf text = {0};
+  ae_buf_str(&text, ae_buf_view(log));
+  for (const char *at = ae_buf_cstr(&text); (at = strstr(at, what)); at++)
+    count++;
+  ae_buf_clear(&text);
+  return count;
+}
+
+/* A runaway print fills no disk: what is left out is counted and named, also
+ * where the handler is stopped. */
+static void one_call_logs_so_much(void **unused) {
+  (void)unused;
+  app a = {.handler_ms = 200, .patience = 1000};
+  app_open(&a, "talker.lua",
+           "local event = require('aether.event')\n"
+           "local log = require('aether.log')\n"
+           "for i = 1, 130 do print('load', i) end\n"
+           "local decide, evolve = {}, {}\n"
+           "function decide.few() for i = 1, 100 do print('few', i) end\n"
+           "  return {} end\n"
+           "function decide.many(_, data)\n"
+           "  for i = 1, 60 do log.warn('many') end\n"
+           "  return event('Many')\n"
+           "end\n"
+           "function decide.large()\n"
+           "  for i = 1, 20 do print(('large'):rep(1e4)) end\n"
+           "  return {} end\n"
+           "function decide.spin() while true do print('spin') end end\n"
+           "function evolve.Many() for i = 1, 50 do print('evolved') end end\n"
+           "return { initial = {}, decide = decide, evolve = evolve }\n",
+           NULL);
+  assert_int_equal(lines_of(&a.log, ": load\t"), 100);
+  assert_contains(ae_buf_cstr(&a.log),
+                  "\n2 talker: 30 lines (240 bytes) that its file logged were "
+                  "left out: one call may log 100 lines and 64 KB\n");
+  ae_state state = app_initial(&a, "talker");
+  for (int i = 0; i < 2; i++) {
+    ae_buf_reset(&a.log);
+    assert_int_equal(app_decide(&a, "talker", state, "few", "{}"), AE_OK);
+    assert_int_equal(lines_of(&a.log, "\n"), 100);
+    assert_int_equal(lines_of(&a.log, "left out"), 0);
+  }
+  ae_buf_reset(&a.log);
+  assert_int_equal(app_decide(&a, "talker", state, "many", "{}"), AE_OK);
+  assert_int_equal(lines_of(&a.log, ": many"), 60);
+  assert_int_equal(lines_of(&a.log, ": evolved"), 40);
+  assert_contains(ae_buf_cstr(&a.log),
+                  "2 talker bank/talker/a-1: 10 lines (70 bytes) that "
+                  "evolve.Many logged were left out");
+  ae_buf_reset(&a.log);
+  assert_int_equal(app_decide(&a, "talker", state, "large", "{}"), AE_OK);
+  assert_int_equal(lines_of(&a.log, "\n"), 9);
+  assert_contains(ae_buf_cstr(&a.log),
+                  ": 12 lines (600000 bytes) that decide.large logged");
+  ae_buf_reset(&a.log);
+  assert_int_equal(app_decide(&a, "talker", state, "spin", "{}"),
+                   AE_SCRIPT_TIMEOUT);
+  assert_int_equal(lines_of(&a.log, ": spin\n"), 100);
+  assert_int_equal(lines_of(&a.log, "that decide.spin logged were left"), 1);
+  assert_contains(ae_buf_cstr(&a.log), "\n2 talker bank/talker/a-1: ");
+  /* It was loaded again, with a bound of its own. */
+  assert_int_equal(lines_of(&a.log, ": load\t"), 100);
+  app_close(&a);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(nothing_gets_out),
@@ -465,6 +532,7 @@ int main(void) {
       cmocka_unit_test(order_is_that_of_keys),
       cmocka_unit_test(print_goes_to_the_log),
       cmocka_unit_test(print_names_the_actor),
+      cmocka_unit_test(one_call_logs_so_much),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
