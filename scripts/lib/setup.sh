@@ -3,6 +3,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export LC_ALL=C.UTF-8
+export PATH=$PATH:/usr/sbin:/sbin # Debian's servers; users do not have them
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config luajit
   libluajit-5.1-dev libuv1-dev libmsgpack-dev libsqlite3-dev libxxhash-dev
