@@ -325,9 +325,9 @@ ae_status ae__js_stats_all(ae_store *store, ae_stats_read *read, ae_error *err);
  * those that killed processes of this user left go. Afterwards, whatever came
  * of it, ae__js_folder_leave. */
 ae_status ae__js_folder_take(ae__js *js, const char *folder, ae_error *err);
-/* A private one goes. */
 /* Takes it again where somebody removed it. */
 ae_status ae__js_folder_hold(ae__js *js, ae_error *err);
+/* Lets go of it; a private one is removed. */
 void ae__js_folder_leave(ae__js *js);
 
 /* -- jetstream.c -- */

@@ -119,26 +119,65 @@ void ae__js_heard(ae__js_space *space, ae_status status) {
            "stream", space->stream, NULL);
 }
 
+/* -- what it refuses -- */
+
+static const char account[] =
+    "the account has no more of JetStream: raise its limits (`jetstream { "
+    "max_file: … }` in its settings; `nats account info` shows them), or "
+    "delete streams that nobody needs";
+static const char server[] =
+    "the files of nats-server's JetStream are as large as they may be: raise "
+    "max_file_store in its settings (`nats server report jetstream` shows what "
+    "is used), or delete streams that nobody needs";
+static const char streams[] =
+    "there may be no more streams: raise max_streams of the account, or delete "
+    "streams that nobody needs";
+static const char consumers[] =
+    "each node that follows needs a consumer: raise max_consumers";
+static const char sizes[] =
+    "the account demands a max_bytes of each stream, and a log of events can "
+    "have none: set max_bytes_required of the account to false";
+static const char disk[] = "the disk of nats-server is full: make room there";
+static const char limit[] =
+    "it has a limit, which logs of events should not have: `nats stream edit "
+    "--max-bytes=-1 --max-msgs=-1` removes it";
+
 /* Codes of nats-server's server/errors.json. */
+static const struct refusal {
+  unsigned code;
+  ae_status status;
+  const char *advice; /* NULL: what the server says is all */
+} refusals[] = {
+    {10002, AE_STORE_FULL, account},
+    {10023, AE_STORE_FULL, server},
+    {10026, AE_STORE_UNAVAILABLE, consumers},
+    {10027, AE_STORE_FULL, streams},
+    {10028, AE_STORE_FULL, server}, /* memory */
+    {10047, AE_STORE_FULL, server}, /* … that is promised to others */
+    {10054, AE_TOO_LARGE, NULL},
+    {10113, AE_STORE_UNAVAILABLE, sizes},
+};
+
+enum { NOT_STORED = 10077 }; /* for a reason that only its text tells */
+
+static struct refusal refusal_of(const ae__js_answer *answer) {
+  for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+    if (refusals[i].code == answer->code) return refusals[i];
+  if (answer->code == NOT_STORED && strstr(answer->text, "maximum"))
+    return (struct refusal){NOT_STORED, AE_STORE_FULL, limit};
+  if (answer->code == NOT_STORED && strstr(answer->text, "no space"))
+    return (struct refusal){NOT_STORED, AE_STORE_FULL, disk};
+  return (struct refusal){answer->code, AE_STORE_UNAVAILABLE, NULL};
+}
+
 ae_status ae__js_refusal(const ae__js_answer *answer, const char *doing,
                          const char *stream, ae_error *err) {
-  ae_status status = AE_STORE_UNAVAILABLE;
-  switch (answer->code) {
-    case 10002: /* no resources in the account */
-    case 10023: /* insufficient resources */
-    case 10028: /* file storage of the server is used up */
-    case 10047: /* insufficient storage resources */
-    case 10077: /* maximum bytes or messages exceeded */
-      status = AE_STORE_FULL;
-      break;
-    case 10054: /* message size exceeds maximum */
-      status = AE_TOO_LARGE;
-      break;
-  }
-  ae_error_set(err, status, "JetStream refused to %s the stream %s: %s", doing,
-               stream, answer->text);
+  struct refusal why = refusal_of(answer);
+  ae_error_set(err, why.status, "JetStream refused to %s the stream %s: %s%s%s",
+               doing, stream, answer->text, why.advice ? "; " : "",
+               why.advice ? why.advice : "");
   ae_error_cstr(err, "cause", answer->text);
-  return status;
+  return why.status;
 }
 
 /* -- the table -- */

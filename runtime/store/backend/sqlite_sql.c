@@ -195,9 +195,10 @@ static bool is_damage(int code) {
   return (code & 0xff) == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT;
 }
 
+#define FETCHED "it is a copy of what a stream has, and is fetched anew"
+
 static const char *advice(const ae__db *db, int code) {
-  if (db->cache && is_damage(code))
-    return "it is a copy of what a stream has, and is fetched anew";
+  if (db->cache && is_damage(code)) return FETCHED;
   switch (code & 0xff) {
     case SQLITE_NOTADB:
       return "it is no SQLite database, or its start is damaged: name another "
@@ -236,10 +237,11 @@ ae_status ae__sql_error(ae__db *db, int code, const char *doing,
     cause = "the disk is full";
   } else if (code == SQLITE_READONLY_DBMOVED) {
     cause = "the file was removed or replaced";
-    ae_error_set(err, status,
-                 "%s %s: %s while it was open, so nothing more is stored: put "
-                 "the file back, or start this program again",
-                 doing, db->path, cause);
+    ae_error_set(err, status, "%s %s: %s while it was open%s", doing, db->path,
+                 cause,
+                 db->cache ? "; " FETCHED
+                           : ", so nothing more is stored: put the file back, "
+                             "or start this program again");
   } else {
     ae_error_set(err, status, "%s %s: %s; %s", doing, db->path, cause,
                  advice(db, code));

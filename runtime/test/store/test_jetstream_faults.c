@@ -301,6 +301,64 @@ static void js(struct world *world, const char *what, const char *json) {
   js_ask(world, what, json, NULL);
 }
 
+/* Until it is refused; what is full, and what to do, is in its message. */
+static void fill_up(struct world *world, const char *what, const char *advice) {
+  struct outcome outcome;
+  for (uint64_t version = 0;; version++) {
+    append_start(world, &outcome, "bank/account/a", version, 1, NULL, 60000);
+    world_until(world, &outcome.done);
+    if (outcome.append.status != AE_OK) break;
+    outcome_clear(&outcome);
+    assert_true(version < 100);
+  }
+  const char *text = ae_error_text(&outcome.error);
+  if (outcome.append.status != AE_STORE_FULL || !strstr(text, what) ||
+      !strstr(text, advice))
+    fail_msg("%s", text);
+  outcome_clear(&outcome);
+}
+
+static void restart_with(struct world *world, const char *config) {
+  world_close(world);
+  server_kill(&server, SIGKILL);
+  server.config = config;
+  assert_true(server_again(&server));
+  world_open(world, AE_STORE_WRITE);
+}
+
+static void a_full_server_is_told(void **state) {
+  struct world *world = *state;
+  restart_with(world, "jetstream { max_file_store: 1000000 }\n");
+  fill_up(world, "insufficient resources", "max_file_store");
+}
+
+static void a_full_account_is_told(void **state) {
+  struct world *world = *state;
+  restart_with(world,
+               "accounts { A { jetstream { max_file: 1000000 }\n"
+               "  users: [ { user: a, password: a } ] } }\n"
+               "no_auth_user: a\n");
+  fill_up(world, "limits exceeded for account", "max_file:");
+}
+
+static void no_more_streams_than_the_account_may_have(void **state) {
+  struct world *world = *state;
+  restart_with(world,
+               "accounts { A { jetstream { max_file: 1000000, max_streams: 1 }"
+               "\n  users: [ { user: a, password: a } ] } }\n"
+               "no_auth_user: a\n");
+  append_ok(world, "shop/order/o", 0, 1, NULL);
+  fill_up(world, "maximum number of streams", "max_streams");
+}
+
+static void a_stream_with_a_limit_is_told(void **state) {
+  struct world *world = *state;
+  js(world, "$JS.API.STREAM.CREATE.bank_events",
+     "{\"name\":\"bank_events\",\"subjects\":[\"aether.log.bank.>\"],"
+     "\"storage\":\"file\",\"discard\":\"new\",\"max_bytes\":500000}");
+  fill_up(world, "maximum bytes", "--max-bytes=-1");
+}
+
 static void a_stream_in_memory_is_refused(void **state) {
   struct world *world = *state;
   struct outcome outcome;
@@ -429,7 +487,33 @@ static void two_that_trim_keep_the_newest_base(void **state) {
   world_free(other);
 }
 
-/* … and also where that happens under a node that has it open. */
+static void append_behind_its_back(struct world *node) {
+  wipe_follower();
+  append_ok(node, "bank/account/a", 100, 1, NULL);
+  struct kept_list list = {0};
+  read_all(node, "bank/account/a", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 101);
+  kept_clear(&list);
+}
+
+/* What is logged meanwhile. */
+static char *log_of(void (*run)(struct world *world), struct world *world) {
+  static char text[8192];
+  FILE *file = tmpfile();
+  int kept = dup(2);
+  assert_non_null(file);
+  dup2(fileno(file), 2);
+  run(world);
+  dup2(kept, 2);
+  close(kept);
+  rewind(file);
+  text[fread(text, 1, sizeof text - 1, file)] = 0;
+  fclose(file);
+  return text;
+}
+
+/* … and also where that happens under a node that has it open. Its log does
+ * not tell anybody to put the copy back. */
 static void a_follower_that_is_removed_is_made_anew(void **state) {
   struct world *node = world_new(&named);
   (void)state;
@@ -439,10 +523,9 @@ static void a_follower_that_is_removed_is_made_anew(void **state) {
   append_many(node, "bank/account/a", 0, 100);
   snapshot_save(node, "bank/account/a", 60, 1, "at 60", false);
   read_all(node, "bank/account/a", 1, UINT64_MAX, &list); /* is followed */
-  wipe_follower();
-  append_ok(node, "bank/account/a", 100, 1, NULL);
-  read_all(node, "bank/account/a", 1, UINT64_MAX, &list);
-  assert_int_equal(list.events, 101);
+  const char *log = log_of(append_behind_its_back, node);
+  assert_non_null(strstr(log, "it is a copy of what a stream has"));
+  assert_null(strstr(log, "put the file back"));
   assert_int_equal(
       snapshot_load(node, "bank/account/a", UINT64_MAX, 1, text, &base), 60);
   append_ok(node, "bank/account/b", 0, 1, NULL);
@@ -680,6 +763,10 @@ int main(void) {
       TEST(a_lost_answer_with_a_rival_behind),
       TEST(nothing_is_lost_with_a_killed_server),
       TEST(without_a_server_it_says_so),
+      TEST(a_full_server_is_told),
+      TEST(a_full_account_is_told),
+      TEST(no_more_streams_than_the_account_may_have),
+      TEST(a_stream_with_a_limit_is_told),
       TEST(a_stream_in_memory_is_refused),
       TEST(what_is_above_the_servers_limit_is_refused),
       TEST(a_follower_is_made_anew),
