@@ -1,5 +1,8 @@
 /* Structured log on stderr: text on a terminal, a JSON object a line
- * elsewhere. Thread-safe; a line is written with one write(2). */
+ * elsewhere. Thread-safe; a line is written with one write(2). Where stderr is
+ * a pipe or a socket that nobody reads, a line waits half a second, and further
+ * ones not at all: they are left out, and the first that finds room says how
+ * many. */
 #ifndef AE_BASE_LOG_H
 #define AE_BASE_LOG_H
 

@@ -199,10 +199,11 @@ static void tell_left(ae_script *script) {
 /* A module that is stopped loads all of them again, inside of its own call. */
 ae_status ae__run_bounded(ae_script *script, ae_module *module, ae_work *work,
                           void *arg, ae_error *err) {
-  tell_left(script);
+  if (script->said.lines > 0) tell_left(script);
   script->said.bounded = true;
   ae_status status = ae__run(script, module, work, arg, err);
-  tell_left(script);
+  if (script->said.lines > 0) tell_left(script);
+  script->said.bounded = false;
   return status;
 }
 

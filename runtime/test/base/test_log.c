@@ -7,12 +7,19 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/pack.h"
 
 /* What a body writes on file descriptor 2. */
@@ -146,12 +153,123 @@ static void lines_of_threads_do_not_mix(void **state) {
   ae_buf_clear(&out);
 }
 
+/* -- a reader that stands still -- */
+
+#define MANY 2000 /* lines, more than any pipe or socket holds here */
+
+static capture begin_socket(void) {
+  int ends[2];
+  assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  capture c = {.read = ends[0], .kept = dup(2)};
+  dup2(ends[1], 2);
+  close(ends[1]);
+  return c;
+}
+
+/* What is there to read now. */
+static void drain(capture c, ae_buf *out) {
+  char bytes[4096];
+  struct pollfd there = {.fd = c.read, .events = POLLIN};
+  while (poll(&there, 1, 0) > 0) {
+    ssize_t len = read(c.read, bytes, sizeof bytes);
+    assert_true(len > 0);
+    ae_buf_add(out, bytes, (size_t)len);
+  }
+}
+
+/* Lines, each an object; the last `left out` that one of them told. */
+static int lines_in(const ae_buf *out, int *left) {
+  int count = 0;
+  const char *at = out->ptr, *end = out->ptr + out->len, *stop;
+  for (; at < end; at = stop + 1, count++) {
+    stop = memchr(at, '\n', (size_t)(end - at));
+    assert_non_null(stop);
+    ae_buf pack = {0};
+    ae_str line = {at, (size_t)(stop - at)}, value;
+    assert_int_equal(ae_json_read(line, &pack, NULL), AE_OK);
+    if (ae_unpack_field(ae_buf_view(&pack), "lines", &value)) {
+      char number[32];
+      snprintf(number, sizeof number, "%.*s", (int)value.len - 1,
+               value.ptr + 1);
+      *left = atoi(number);
+    }
+    ae_buf_clear(&pack);
+  }
+  return count;
+}
+
+/* None is lost silently, and none waits for ever. */
+static void stands_still(capture c) {
+  ae_buf out = {0};
+  char text[1001] = "";
+  memset(text, 'x', 1000);
+  ae_log_setup(AE_LOG_INFO, AE_LOG_JSON);
+  for (int i = 0; i < MANY; i++) ae_log(AE_LOG_INFO, text, NULL);
+  drain(c, &out);
+  int left = 0, before = lines_in(&out, &left);
+  assert_int_equal(left, 0);
+  assert_in_range(before, 10, MANY - 1);
+  ae_buf_reset(&out);
+  ae_log(AE_LOG_INFO, "read again", NULL);
+  ae_log(AE_LOG_INFO, "as before", NULL);
+  drain(c, &out);
+  assert_int_equal(lines_in(&out, &left), 3);
+  assert_int_equal(before + left, MANY);
+  assert_non_null(strstr(ae_buf_cstr(&out), "nobody read them"));
+  assert_non_null(strstr(ae_buf_cstr(&out), "as before"));
+  /* One that is too large is cut, and the next begins a line of its own. */
+  size_t len = (size_t)4 << 20;
+  char *large = ae_zalloc(len + 1);
+  memset(large, 'y', len);
+  ae_log(AE_LOG_INFO, large, NULL);
+  ae_free(large);
+  ae_buf_reset(&out);
+  drain(c, &out);
+  assert_null(memchr(out.ptr, '\n', out.len));
+  ae_buf_reset(&out);
+  ae_log(AE_LOG_INFO, "whole", NULL);
+  finish(c, &out);
+  assert_int_equal(out.ptr[0], '\n');
+  ae_buf rest = {0};
+  ae_buf_add(&rest, out.ptr + 1, out.len - 1);
+  assert_int_equal(lines_in(&rest, &left), 2);
+  assert_int_equal(left, 1);
+  ae_buf_clear(&rest);
+  ae_buf_clear(&out);
+}
+
+static void a_pipe_that_nobody_reads_holds_up_nothing(void **state) {
+  (void)state;
+  stands_still(begin());
+}
+
+static void nor_does_a_socket(void **state) {
+  (void)state;
+  stands_still(begin_socket());
+}
+
+/* Another user's pipe cannot be opened anew; here it is files that lack. */
+static void nor_a_pipe_that_cannot_be_opened(void **state) {
+  (void)state;
+  struct rlimit kept, none;
+  assert_int_equal(getrlimit(RLIMIT_NOFILE, &kept), 0);
+  capture c = begin();
+  none = (struct rlimit){.rlim_cur = 3, .rlim_max = kept.rlim_max};
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+  assert_int_equal(open("/proc/self/fd/2", O_WRONLY), -1);
+  stands_still(c);
+  assert_int_equal(setrlimit(RLIMIT_NOFILE, &kept), 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_line_is_one_json_object),
       cmocka_unit_test(people_get_text),
       cmocka_unit_test(errors_are_counted_also_when_not_shown),
       cmocka_unit_test(lines_of_threads_do_not_mix),
+      cmocka_unit_test(a_pipe_that_nobody_reads_holds_up_nothing),
+      cmocka_unit_test(nor_does_a_socket),
+      cmocka_unit_test(nor_a_pipe_that_cannot_be_opened),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -423,6 +423,7 @@ static void states_are_what_can_be_stored(void **unused) {
     assert_int_equal(ae_script_dump(module, state, &bytes, &quick.err),
                      AE_VALUE_ERROR);
     assert_int_equal(bytes.len, 0);
+    ae_buf_clear(&bytes);
     ae_str problem = ae_str_of(cases[i].problem);
     const char *in = strstr(problem.ptr, " (in ");
     ae_buf shown = {0};
