@@ -294,7 +294,11 @@ describe("over a NATS server without JetStream #node", function()
     program.fill(folder, { ["cell/counter.lua"] = COUNTER })
     local result = program.run_aether({ "-C", folder, "doctor", "--store", broker.url }, { seconds = 60 })
     assert.equal(1, result.status, result.out)
-    assert.matches("wrong +store +JetStream [^\n]+enabled", result.out)
+    assert.matches("wrong +store +JetStream is not enabled [^\n]+" .. broker.port, result.out)
+    result = program.run_aether({ "-C", folder, "exec", "--store", broker.url, "-" },
+      { stdin = '{"actor":"cell/counter/a","command":"add","data":{"by":1}}\n', seconds = 60 })
+    assert.equal(3, result.status, result.err)
+    assert.matches("JetStream is not enabled [^\n]+" .. broker.port, result.out)
     local node = server.start(folder, { args = { "--store", broker.url } })
     program.wait_for(function()
       return node:request("GET", "/readyz").status == 503

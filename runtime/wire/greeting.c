@@ -51,8 +51,8 @@ static int dial(const char *host, const char *port) {
   return fd;
 }
 
-ae_status ae__greeting(const char *url, unsigned version[3], bool *tls,
-                       ae_error *err) {
+ae_status ae__greeting(const char *url, unsigned version[3], bool *bare,
+                       bool *tls, ae_error *err) {
   char host[256], port[8], line[8192];
   if (!split(url, host, port)) return fail(url, "no address", err);
   int fd = dial(host, port);
@@ -71,6 +71,7 @@ ae_status ae__greeting(const char *url, unsigned version[3], bool *tls,
   if (!at || sscanf(at + sizeof key - 1, "%u.%u.%u", &version[0], &version[1],
                     &version[2]) != 3)
     return fail(url, "no greeting of a nats-server", err);
+  *bare = !strstr(line, "\"jetstream\":true") && !strstr(line, "\"cluster\":");
   *tls = strstr(line, "\"tls_required\":true") != NULL;
   return AE_OK;
 }

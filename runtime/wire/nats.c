@@ -23,6 +23,7 @@ void ae__wire_learn(ae_wire *wire) {
     snprintf(wire->info.server, sizeof wire->info.server, "%.120s", url);
   snprintf(wire->info.id, sizeof wire->info.id, "%s", id);
   wire->info.max_payload = (size_t)natsConnection_GetMaxPayload(wire->nc);
+  wire->info.bare = false;
   wire->headers = natsConnection_HasHeaderSupport(wire->nc) == NATS_OK;
 }
 

@@ -40,6 +40,8 @@ typedef struct ae_wire_info {
   char server[128];    /* its URL, without user and password */
   char id[64];         /* its id */
   size_t max_payload;  /* bytes of headers and body of one message */
+  bool bare; /* it said that it has no JetStream, and is in no cluster; false
+                after a reconnect: not asked again */
   uint64_t reconnects;
   uint64_t messages_in, messages_out, bytes_in, bytes_out;
   char trouble[256]; /* what the connection was lost for; "" for nothing */

@@ -167,7 +167,8 @@ static ae_status connect_once(ae_wire *wire, const ae_wire_options *options,
     return connect_failed(options->url, !wire->plain, s, err);
   }
   ae__wire_learn(wire);
-  return ae__greeting(wire->info.server, wire->info.version, again, err);
+  return ae__greeting(wire->info.server, wire->info.version, &wire->info.bare,
+                      again, err);
 }
 
 /* Nothing is polled yet. */

@@ -199,7 +199,7 @@ static void probed(ae_wire_request *request, ae_status status,
     if (answer.code) status = ae__js_refusal(&answer, "use", "account", &err);
     ae__js_answer_clear(&answer);
   } else if (status != AE_CANCELED) {
-    status = ae__js_silence(&err);
+    status = ae__js_silence(probe->js, &err);
   }
   ae__store_wrote(&probe->js->store, status, &err);
   probe->write->cb(probe->write, status, status == AE_OK ? NULL : &err);

@@ -84,6 +84,7 @@ struct ae__js_op {
   ae__js_need need;
   ae_ref ref; /* need ACTOR */
   uint64_t sequence;
+  uint64_t here; /* doubted: what the follower has in its place */
   ae_wire_request request;
   ae_task task;
   /* One of these, once; they free the op. The space is open in `run`. */
@@ -229,7 +230,10 @@ bool ae__js_answer_uint(const ae__js_answer *answer, const char *key,
 /* JetStream's refusal as a status of the store. */
 ae_status ae__js_refusal(const ae__js_answer *answer, const char *doing,
                          const char *stream, ae_error *err);
-ae_status ae__js_silence(ae_error *err);
+/* It did not answer. */
+ae_status ae__js_silence(const ae__js *js, ae_error *err);
+/* The server said that it has none, and is in no cluster. */
+bool ae__js_bare(const ae__js *js);
 /* What a request to JetStream ended with: for the log. */
 void ae__js_heard(ae__js_space *space, ae_status status);
 
@@ -312,6 +316,12 @@ void ae__js_ops_cancel(ae_list *ops);
 /* The follower has come on. */
 void ae__js_ops_wake(ae__js_space *space);
 void ae__js_ops_fail(ae_list *ops, ae_status status, const ae_error *err);
+
+/* -- jetstream_doubt.c -- */
+/* The message `op->sequence` of `op->ref` is not in the follower, which has
+ * passed it, and `here` for the actor's last. The op fails: with
+ * AE_ACTOR_DAMAGED where it is no commit, else as ae__js_space_differs says. */
+void ae__js_doubt(ae__js_op *op, uint64_t here);
 
 /* -- jetstream_all.c: namespace by namespace; positions are each one's own --
  */

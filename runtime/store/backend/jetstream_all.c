@@ -65,7 +65,7 @@ static void on_names(ae_wire_request *request, ae_status status,
   uint32_t count = 0;
   uint64_t total = 0, offset = 0;
   if (status != AE_OK) {
-    if (status != AE_CANCELED) status = ae__js_silence(&err);
+    if (status != AE_CANCELED) status = ae__js_silence(all->js, &err);
     all->fail(all, status, &err);
     ae_error_clear(&err);
     return;

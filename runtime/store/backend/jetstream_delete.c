@@ -40,7 +40,7 @@ static void on_deleted(ae_wire_request *request, ae_status status,
       status = ae__js_refusal(&answer, "delete", d->space->stream, &err);
     ae__js_answer_clear(&answer);
   } else if (status != AE_CANCELED) {
-    status = ae__js_silence(&err);
+    status = ae__js_silence(d->space->js, &err);
   }
   if (status == AE_OK && !d->last) {
     d->last = true;

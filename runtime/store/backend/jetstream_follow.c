@@ -316,7 +316,7 @@ static void on_consumer(ae_wire_request *request, ae_status status,
   } else if (space->phase == AE__JS_STARTING && !space->taken) {
     status = status == AE_OK
                  ? ae__js_refusal(&answer, "follow", space->stream, &err)
-                 : ae__js_silence(&err);
+                 : ae__js_silence(space->js, &err);
     ae__js_space_leave(space, status, &err);
   } else {
     if (status == AE_OK && !space->unfollowed)

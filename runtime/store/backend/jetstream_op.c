@@ -114,8 +114,9 @@ static void on_last(ae_wire_request *request, ae_status status,
   ae__js_heard(op->space, status);
   if (canceled(op)) status = AE_CANCELED;
   if (status != AE_OK) {
-    ae__js_op_fail(op, status == AE_CANCELED ? status : ae__js_silence(&err),
-                   status == AE_CANCELED ? NULL : &err);
+    ae__js_op_fail(
+        op, status == AE_CANCELED ? status : ae__js_silence(op->js, &err),
+        status == AE_CANCELED ? NULL : &err);
     ae_error_clear(&err);
     return;
   }

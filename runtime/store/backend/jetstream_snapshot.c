@@ -67,7 +67,7 @@ static void on_stream(ae_wire_request *request, ae_status status,
     if (status == AE_OK)
       status = ae__js_refusal(&answer, "make", "of snapshots", &err);
     else if (status != AE_CANCELED)
-      status = ae__js_silence(&err);
+      status = ae__js_silence(save->space->js, &err);
     saving_end(save, status, &err);
   }
   ae_error_clear(&err);
@@ -122,7 +122,7 @@ static void on_published(ae_wire_request *request, ae_status status,
     if (answer.code)
       status = ae__js_refusal(&answer, "append to", "of snapshots", &err);
   } else if (status != AE_CANCELED) {
-    status = ae__js_silence(&err);
+    status = ae__js_silence(save->space->js, &err);
   }
   saving_end(save, status, &err);
   ae_error_clear(&err);
@@ -192,7 +192,7 @@ static void on_base(ae_wire_request *request, ae_status status,
     if (status == AE_OK)
       status = ae__js_refusal(&answer, "ask for", "of snapshots", &err);
     else if (status != AE_CANCELED)
-      status = ae__js_silence(&err);
+      status = ae__js_silence(save->space->js, &err);
     saving_end(save, status, &err);
   }
   ae_error_clear(&err);
@@ -384,7 +384,7 @@ static void on_importing(ae_wire_request *request, ae_status status,
     ae_error err = {0};
     status = status == AE_OK
                  ? ae__js_refusal(&answer, "read", import->stream, &err)
-                 : ae__js_silence(&err);
+                 : ae__js_silence(space->js, &err);
     ae__js_space_leave(space, status, &err);
     ae_error_clear(&err);
   }

@@ -24,6 +24,9 @@
 
 enum {
   ASK_MS = 5000,
+  /* … of a server that says it has no JetStream. Only as a leaf of another that
+   * has, it passes the question on. */
+  BARE_MS = 1000,
   TRIES = 3,
   NOT_THERE = 10059,
   NAME_IN_USE = 10058,
@@ -42,7 +45,14 @@ ae_status ae__js_ask(ae__js *js, ae_wire_request *request, const char *what,
                      const char *json, ae_error *err) {
   char subject[512];
   snprintf(subject, sizeof subject, "$JS.API.%s", what);
+  if (ae__js_bare(js)) request->timeout_ms = BARE_MS;
   return ae_wire_ask(js->wire, request, subject, NULL, ae_str_of(json), err);
+}
+
+bool ae__js_bare(const ae__js *js) {
+  ae_wire_info info;
+  ae_wire_info_get(js->wire, &info);
+  return info.bare;
 }
 
 static bool field(const ae__js_answer *answer, const char *key,
@@ -90,10 +100,18 @@ void ae__js_answer_clear(ae__js_answer *answer) {
   ae_buf_clear(&answer->body);
 }
 
-ae_status ae__js_silence(ae_error *err) {
-  ae_error_set(err, AE_STORE_UNAVAILABLE,
-               "JetStream does not answer: is it enabled (nats-server -js), "
-               "and has the stream a leader?");
+ae_status ae__js_silence(const ae__js *js, ae_error *err) {
+  ae_wire_info info;
+  ae_wire_info_get(js->wire, &info);
+  if (info.bare)
+    ae_error_set(err, AE_STORE_UNAVAILABLE,
+                 "JetStream is not enabled in nats-server at %s: start it with "
+                 "-js, or with `jetstream {}` in its settings",
+                 info.server);
+  else
+    ae_error_set(err, AE_STORE_UNAVAILABLE,
+                 "JetStream does not answer: is it enabled (nats-server -js), "
+                 "and has the stream a leader?");
   ae_error_cstr(err, "cause", "no answer");
   return AE_STORE_UNAVAILABLE;
 }
@@ -328,8 +346,7 @@ ae_status ae__js_space_differs(ae__js_space *space, const ae_ref *ref,
       err, AE_STORE_UNAVAILABLE,
       "what this node has of the stream %s differs from what its "
       "leader has: the last commit of %.*s/%.*s is message %llu there, "
-      "and %llu here; a replica is out of step, or something else "
-      "writes to the stream",
+      "and %llu here; a replica is out of step",
       space->stream, AE_FMT(ref->type), AE_FMT(ref->id),
       (unsigned long long)there, (unsigned long long)here);
   ae_error_cstr(err, "cause", "the local copy differs");
@@ -423,12 +440,13 @@ static void on_info(ae_wire_request *request, ae_status status,
              (answer.code == NAME_IN_USE || answer.code == SUBJECTS_IN_USE) &&
              ++space->tries < TRIES) {
     ask_info(space); /* somebody made it meanwhile */
-  } else if (status != AE_OK && ++space->tries < TRIES) {
+  } else if (status != AE_OK && ++space->tries < TRIES &&
+             !ae__js_bare(space->js)) {
     ask_info(space);
   } else {
     status = status == AE_OK
                  ? ae__js_refusal(&answer, "find", space->stream, &err)
-                 : ae__js_silence(&err);
+                 : ae__js_silence(space->js, &err);
     open_failed(space, status, &err);
   }
   ae_error_clear(&err);

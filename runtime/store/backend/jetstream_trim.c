@@ -70,7 +70,7 @@ static void on_deleted(ae_wire_request *request, ae_status status,
   if (trim->status == AE_OK && (status != AE_OK || refused))
     trim->status = refused ? ae__js_refusal(&answer, "delete from",
                                             trim->space->stream, &trim->error)
-                           : ae__js_silence(&trim->error);
+                           : ae__js_silence(trim->space->js, &trim->error);
   ae__js_answer_clear(&answer);
   ae_free(one);
   trim->under_way--;
