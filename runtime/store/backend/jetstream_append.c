@@ -218,15 +218,14 @@ static void head_asked(ae_lookup *lookup, ae_status status,
                        const ae_error *err) {
   ae__js_op *op = lookup->data;
   ae__js_head *head = op->of;
-  head->asking = false;
   if (status == AE_OK && lookup->last < op->sequence) {
-    ae_error why = {0};
     head->known = false;
-    status = ae__js_space_differs(head->space, &head->ref, op->sequence,
-                                  lookup->last, &why);
-    if (first_of(head)) fail(head, status, &why);
-    ae_error_clear(&why);
-  } else if (status == AE_OK) {
+    ae__js_doubt(op, lookup->last);
+    ae_free(lookup);
+    return;
+  }
+  head->asking = false;
+  if (status == AE_OK) {
     head->version = lookup->version;
     head->sequence = lookup->last;
     head->known = head->fresh = true;
