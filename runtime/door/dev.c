@@ -23,6 +23,7 @@ typedef struct dev {
   ae_watch *watch; /* NULL: saves are not seen */
   bool *saved;     /* by namespace: since its reload began */
   bool *reloading; /* it is being reloaded */
+  bool *gone;      /* its folder is not there */
   ae_reload reload;
   bool busy; /* it is under way */
 } dev;
@@ -211,6 +212,21 @@ static void reload(dev *d) {
   ae_error_clear(&err);
 }
 
+static void on_moved(void *data, const char *folder, bool there) {
+  dev *d = data;
+  const ae_config *config = &d->serve->config;
+  for (size_t i = 0; i < config->namespace_count; i++)
+    if (strcmp(config->namespaces[i].folder, folder) == 0) d->gone[i] = !there;
+  print(d);
+  if (there)
+    ae__say("%s is there again", folder);
+  else
+    ae__say(
+        "%s%s is not there any more%s: the old code goes on until it is "
+        "back",
+        ae__color(stderr, AE__RED), folder, ae__color(stderr, AE__PLAIN));
+}
+
 /* What is saved while another save is being judged waits for its turn. */
 static void on_saved(void *data, const char *const *paths, size_t count) {
   dev *d = data;
@@ -218,6 +234,7 @@ static void on_saved(void *data, const char *const *paths, size_t count) {
   for (size_t i = 0; i < config->namespace_count; i++) {
     const char *folder = config->namespaces[i].folder;
     size_t len = strlen(folder);
+    if (d->gone[i]) continue;
     for (size_t k = 0; k < count; k++)
       if (strncmp(paths[k], folder, len) == 0 && paths[k][len] == '/' &&
           !strchr(paths[k] + len + 1, '/'))
@@ -231,12 +248,16 @@ static void watch(ae__serve *serve) {
   const ae_config *config = &serve->config;
   d->saved = ae_zalloc(config->namespace_count);
   d->reloading = ae_zalloc(config->namespace_count);
+  d->gone = ae_zalloc(config->namespace_count);
   const char **folders =
       ae_zalloc((config->namespace_count + 1) * sizeof *folders);
   for (size_t i = 0; i < config->namespace_count; i++)
     folders[i] = config->namespaces[i].folder;
-  const ae_watch_options options = {
-      .folders = folders, .suffix = ".lua", .changed = on_saved, .data = d};
+  const ae_watch_options options = {.folders = folders,
+                                    .suffix = ".lua",
+                                    .changed = on_saved,
+                                    .moved = on_moved,
+                                    .data = d};
   ae_error err = {0};
   if (ae_watch_open(&serve->loop, &options, &d->watch, &err) != AE_OK)
     ae__say("saves are not seen: %s", ae_error_text(&err));
@@ -271,5 +292,6 @@ int ae__dev_run(const ae__args *args) {
   ae_buf_clear(&d.out);
   ae_free(d.saved);
   ae_free(d.reloading);
+  ae_free(d.gone);
   return exit;
 }

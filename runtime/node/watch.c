@@ -11,7 +11,9 @@
 #define QUIET 50       /* ms */
 #define LONGEST 20     /* quiet periods until it is told all the same */
 #define MISSING_MS 250 /* between looks for a folder that is not there */
-#define DEPTH 16       /* folders in each other, against circles of links */
+#define LOOK_MS \
+  1000           /* and whether one is: nobody tells that its parent moved */
+#define DEPTH 16 /* folders in each other, against circles of links */
 
 typedef struct folder {
   uv_fs_event_t event;
@@ -26,12 +28,14 @@ typedef struct folder {
 struct ae_watch {
   ae_loop *loop;
   char **roots; /* ends with NULL */
+  bool *gone;   /* by root: it was not there at the last look */
   char *suffix;
   unsigned quiet_ms;
   void (*changed)(void *data, const char *const *paths, size_t count);
+  void (*moved)(void *data, const char *folder, bool there);
   void *data;
   uv_timer_t quiet;
-  uv_timer_t missing; /* looks for roots that are not there */
+  uv_timer_t missing; /* looks whether the roots are there */
   folder *folders;
   char **paths; /* changed since the last time */
   size_t count, cap;
@@ -107,6 +111,7 @@ static void release(ae_watch *watch) {
   ae_free(watch->paths);
   for (char **root = watch->roots; *root; root++) ae_free(*root);
   ae_free(watch->roots);
+  ae_free(watch->gone);
   ae_free(watch->suffix);
   ae_free(watch->at);
   ae_free(watch);
@@ -176,7 +181,8 @@ static void watch_folder(ae_watch *watch, const char *path,
 static bool walk_folder(ae_watch *watch, const char *path, bool tells,
                         unsigned depth) {
   struct stat info;
-  if (depth > DEPTH || stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+  if (depth > DEPTH || stat(path, &info) != 0 || !S_ISDIR(info.st_mode) ||
+      info.st_nlink == 0)
     return false;
   folder *known = find(watch, path);
   if (known && (known->device != info.st_dev || known->inode != info.st_ino))
@@ -207,8 +213,24 @@ static bool walk_folder(ae_watch *watch, const char *path, bool tells,
   return true;
 }
 
+/* Whether what is watched as this root is what stands there. */
+static bool stands(ae_watch *watch, const char *root) {
+  struct stat info;
+  const folder *known = find(watch, root);
+  /* A current folder that was removed has no name any more. */
+  return known && stat(root, &info) == 0 && info.st_nlink > 0 &&
+         known->device == info.st_dev && known->inode == info.st_ino;
+}
+
 static void on_missing(uv_timer_t *timer) {
   ae_watch *watch = AE_CONTAINER(timer, ae_watch, missing);
+  bool all = true;
+  for (char **root = watch->roots; *root; root++)
+    all = stands(watch, *root) && all;
+  if (all) {
+    uv_timer_start(&watch->missing, on_missing, LOOK_MS, 0);
+    return;
+  }
   walk(watch);
   if (watch->count > 0) wait_quiet(watch);
 }
@@ -216,8 +238,14 @@ static void on_missing(uv_timer_t *timer) {
 static void walk_all(ae_watch *watch, bool tells) {
   for (folder *at = watch->folders; at; at = at->next) at->seen = false;
   bool all = true;
-  for (char **root = watch->roots; *root; root++)
-    all = walk_folder(watch, *root, tells, 0) && all;
+  for (size_t i = 0; watch->roots[i]; i++) {
+    bool there = walk_folder(watch, watch->roots[i], tells, 0);
+    all = there && all;
+    if (there != watch->gone[i]) continue;
+    watch->gone[i] = !there;
+    if (tells && watch->moved)
+      watch->moved(watch->data, watch->roots[i], there);
+  }
   for (folder **at = &watch->folders; *at;) {
     folder *gone = *at;
     if (gone->seen) {
@@ -227,10 +255,7 @@ static void walk_all(ae_watch *watch, bool tells) {
     *at = gone->next;
     uv_close((uv_handle_t *)&gone->event, folder_closed);
   }
-  if (all)
-    uv_timer_stop(&watch->missing);
-  else
-    uv_timer_start(&watch->missing, on_missing, MISSING_MS, 0);
+  uv_timer_start(&watch->missing, on_missing, all ? LOOK_MS : MISSING_MS, 0);
 }
 
 static void walk(ae_watch *watch) {
@@ -280,7 +305,9 @@ ae_status ae_watch_open(ae_loop *loop, const ae_watch_options *options,
   watch->loop = loop;
   watch->suffix = ae_strdup(options->suffix);
   watch->quiet_ms = options->quiet_ms ? options->quiet_ms : QUIET;
+  watch->gone = ae_zalloc((count + 1) * sizeof *watch->gone);
   watch->changed = options->changed;
+  watch->moved = options->moved;
   watch->data = options->data;
   AE_ASSERT_CMP(uv_timer_init(&loop->uv, &watch->quiet), ==, 0);
   AE_ASSERT_CMP(uv_timer_init(&loop->uv, &watch->missing), ==, 0);

@@ -18,6 +18,9 @@ typedef struct ae_watch_options {
    * order: as a folder above, then what is in it. They live until the return.
    * Hidden files and folders (".git") are not told. May close the watch. */
   void (*changed)(void *data, const char *const *paths, size_t count);
+  /* One of `folders` is not there any more, or (`there`) is again; of what is
+   * in it `changed` tells after that. May be NULL; must not close the watch. */
+  void (*moved)(void *data, const char *folder, bool there);
   void *data;
 } ae_watch_options;
 

@@ -23,6 +23,7 @@ typedef struct world {
   ae_buf told;    /* paths below `folder`, each with a blank behind */
   unsigned times; /* told */
   bool late;
+  bool moves;  /* told that folders are gone and there */
   bool closes; /* the watch, when told */
 } world;
 
@@ -34,6 +35,13 @@ static void on_changed(void *data, const char *const *paths, size_t count) {
     ae_buf_printf(&w->told, "%s ", paths[i] + strlen(w->folder) + 1);
   }
   if (w->closes) ae_watch_close(w->watch);
+  ae_loop_stop(&w->loop);
+}
+
+static void on_moved(void *data, const char *folder, bool there) {
+  world *w = data;
+  assert_string_equal(folder, w->folder);
+  ae_buf_printf(&w->told, "%s", there ? "there: " : "gone ");
   ae_loop_stop(&w->loop);
 }
 
@@ -49,8 +57,11 @@ static void run(world *w, const char *format, ...) {
 
 static void open_watch(world *w) {
   const char *folders[] = {w->folder, NULL};
-  const ae_watch_options options = {
-      .folders = folders, .suffix = ".lua", .changed = on_changed, .data = w};
+  const ae_watch_options options = {.folders = folders,
+                                    .suffix = ".lua",
+                                    .changed = on_changed,
+                                    .moved = w->moves ? on_moved : NULL,
+                                    .data = w};
   ae_error err = {0};
   assert_int_equal(ae_watch_open(&w->loop, &options, &w->watch, &err), AE_OK);
 }
@@ -182,6 +193,27 @@ static void it_can_be_closed_when_told(void **state) {
   expect(w, "bank/account.lua ");
 }
 
+/* The system does not tell that a folder above moved, nor that another stands
+ * in its place. */
+static void folders_that_move_are_told(void **state) {
+  world *w = *state;
+  run(w,
+      "mkdir one two && mv app one && ln -s one above && "
+      "mkdir -p two/app/bank && echo 3 > two/app/bank/new.lua && "
+      "ln -s two next");
+  snprintf(w->folder, sizeof w->folder, "%s/above/app", w->root);
+  w->moves = true;
+  open_watch(w);
+  run(w, "mv above away");
+  expect(w, "gone ");
+  run(w, "echo 2 > one/app/bank/account.lua && mv away above");
+  expect(w, "there: bank/account.lua ");
+  run(w, "mv -T next above"); /* at once */
+  expect(w, "bank/new.lua ");
+  run(w, "echo 4 > two/app/bank/new.lua");
+  expect(w, "bank/new.lua ");
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, finish)
   const struct CMUnitTest tests[] = {
@@ -190,6 +222,7 @@ int main(void) {
       TEST(many_at_once_are_told_together),
       TEST(folders_come_and_go),
       TEST(a_folder_is_waited_for),
+      TEST(folders_that_move_are_told),
       TEST(it_can_be_closed_when_told),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
