@@ -93,6 +93,23 @@ describe("aether test --watch #node", function()
     assert.equal(0, running:wait().status)
   end)
 
+  it("is ended by Ctrl-C without --watch too, also in an endless loop", function()
+    local began = folder .. "/began"
+    program.write(folder .. "/cell/counter.lua", "while true do pcall(error) end")
+    program.write(
+      folder .. "/spec/counter_spec.lua",
+      ("io.open(%q, 'w'):close()\n%s"):format(began, specs)
+    )
+    running = terminal.start_aether({ "test", "-C", folder })
+    program.wait_for(function()
+      return program.exists(began)
+    end, "the specs' begin")
+    running:type(CTRL_C)
+    assert.equal(2, running:wait().signal)
+    local help = program.run_aether({ "test", "--help" }).out
+    assert.matches("No time limit holds here: Ctrl%-C, or a save", help)
+  end)
+
   it("leaves specs that run for the save that comes", function()
     local began = folder .. "/began"
     program.write(

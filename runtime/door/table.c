@@ -67,7 +67,9 @@ const ae__subcommand ae__subcommands[] = {
      .details = "What stands behind `test` goes to busted: files, --filter, "
                 "--output and so on.\n"
                 "Without a file, the specs in spec/ run. With --watch, Ctrl-C "
-                "ends it.",
+                "ends it.\n"
+                "No time limit holds here: Ctrl-C, or a save with --watch, "
+                "ends an endless loop.",
      .example = "aether test --output=TAP",
      .most = -1,
      .passes_on = true,
