@@ -131,10 +131,14 @@ describe("over NATS #node", function()
   it("goes on after the server was killed", function()
     broker:kill(9)
     broker:start()
-    local answers = ask(broker.url, {
-      { subject = "aether.commands.cell.counter.k", body = { command = "add", data = { by = 1 } } },
-    })
-    assert.equal("accepted", answers[1].document.status, json.encode(answers[1]))
+    -- Before it is connected again nobody listens there.
+    local answer = program.wait_for(function()
+      local one = ask(broker.url, {
+        { subject = "aether.commands.cell.counter.k", body = { command = "add", data = { by = 1 } } },
+      })[1]
+      return one.document and one
+    end, "an answer of the node")
+    assert.equal("accepted", answer.document.status, json.encode(answer))
   end)
 
   it("has the same history over the command line, and after a restart", function()
