@@ -141,15 +141,19 @@ struct ae__js_space {
   struct ae__js_block *spare; /* one that is free; NULL: none */
   uint64_t taken;             /* last sequence handed to `inner` */
   uint64_t followed;          /* last sequence that is in it */
-  uint64_t passed;     /* last sequence that is no commit, and left out */
-  uint64_t behindhand; /* taken in, and not yet answered */
-  uint64_t heard;      /* ms, loop time */
-  bool unfollowed;     /* the server refuses it, and the log has said so */
-  uint64_t until;      /* FILLING: the sequence to reach */
-  bool snapshots;      /* their stream is there */
-  bool new;            /* the file was made just now */
-  bool doubted;        /* it was fetched anew for a record; the stream may have
-                          such */
+  uint64_t passed;      /* last sequence that is no commit, and left out */
+  uint64_t behindhand;  /* taken in, and not yet answered */
+  uint64_t heard;       /* ms, loop time */
+  uint64_t came;        /* likewise: the last message */
+  ae_wire_request seek; /* for a message that may never come */
+  bool seeking;         /* it is under way */
+  uint64_t sought;      /* that message; 0: of a follower that is no more */
+  bool unfollowed;      /* the server refuses it, and the log has said so */
+  uint64_t until;       /* FILLING: the sequence to reach */
+  bool snapshots;       /* their stream is there */
+  bool new;             /* the file was made just now */
+  bool doubted;         /* it was fetched anew for a record; the stream may have
+                           such */
   struct ae__js_import *import; /* FILLING: the snapshots; NULL: not yet */
   bool corked;
   ae_task uncork;
@@ -247,8 +251,14 @@ void ae__js_follow_clear(ae__js_space *space);
 /* The actor of a message's subject, "aether.KIND.NS.TYPE.ID". */
 bool ae__js_key_of(ae__js_space *space, const char *subject, ae__key *key,
                    ae_ref *ref);
+/* Nothing is to come up to `sequence`: what is under way is behind it. */
+void ae__js_follow_passed(ae__js_space *space, uint64_t sequence);
 /* All that waited for it. */
 void ae__js_follow_opened(ae__js_space *space);
+
+/* -- jetstream_tail.c -- */
+/* Does somebody wait for a message that was deleted? */
+void ae__js_tail_look(ae__js_space *space, uint64_t now);
 
 /* -- jetstream_pull.c -- */
 /* A consumer of `stream` from `from` on; it replaces the one before. `cb` gets

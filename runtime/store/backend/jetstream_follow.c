@@ -124,6 +124,11 @@ static void advance(ae__js_space *space, uint64_t sequence) {
     ae__js_import_start(space);
 }
 
+void ae__js_follow_passed(ae__js_space *space, uint64_t sequence) {
+  if (sequence > space->passed) space->passed = sequence;
+  advance(space, 0);
+}
+
 static void on_taken(ae_append *append) {
   taken *one = (taken *)append;
   ae__js_space *space = one->space;
@@ -208,8 +213,7 @@ static void take(ae__js_space *space, const ae_wire_message *message,
       !ae__js_key_of(space, message->subject, &one->key, &append->ref)) {
     ae_log(AE_LOG_ERROR, "a message in the stream is no commit; left out",
            "stream", space->stream, "subject", message->subject, NULL);
-    space->passed = sequence;
-    advance(space, 0);
+    ae__js_follow_passed(space, sequence);
     return;
   }
   size_t used = offsetof(taken, key.bytes) + one->key.len;
@@ -258,6 +262,7 @@ static void on_message(void *data, const ae_wire_message *message) {
       space->heard = heard;
       return;
     case AE__JS_MESSAGE:
+      space->came = space->heard;
       if (sequence <= space->taken) break;
       space->taken = sequence;
       if (AE_FAULT("jetstream.message")) break;
@@ -369,6 +374,7 @@ void ae__js_follow_tick(ae__js_space *space, uint64_t now) {
   }
   ae__js_pull *pull = &space->pull;
   if (strcmp(space->created, "none") == 0) return;
+  ae__js_tail_look(space, now);
   if (pull->subscription && pull->owed == 0) { /* SQLite is behind */
     space->heard = now;
     more(space);
@@ -502,7 +508,7 @@ ae_status ae__js_follow_open(ae__js_space *space, uint64_t last,
   }
   if (status == AE_OK) {
     space->taken = space->followed = ae__sqlite_position(space->inner);
-    space->passed = 0;
+    space->passed = space->sought = 0;
     space->new = space->taken == 0;
     space->until = last;
   } else if (err) {

@@ -794,6 +794,29 @@ static void nothing_is_appended_behind_a_strangers_message(void **state) {
   kept_clear(&list);
 }
 
+/* The stream's last sequence is of a message that is gone: who fetches the
+ * stream then does not wait for it. */
+static void a_deleted_end_is_not_waited_for(void **state) {
+  struct world *world = *state, *fresh;
+  struct kept_list list = {0};
+  append_ok(world, "bank/account/a", 0, 1, NULL);
+  js(world, "aether.log.bank.account.z", "no commit");
+  js(world, "$JS.API.STREAM.MSG.DELETE.bank_events", "{\"seq\":2}");
+  fresh = world_new(&beside);
+  scan_all(fresh, "bank", 0, UINT64_MAX, &list);
+  assert_int_equal(list.events, 1);
+  append_ok(fresh, "bank/account/b", 0, 1, NULL);
+  read_all(fresh, "bank/account/b", 1, UINT64_MAX, &list);
+  assert_int_equal(list.events, 1);
+  world_free(fresh);
+  js(world, "$JS.API.STREAM.PURGE.bank_events", "");
+  fresh = world_new(&beside);
+  scan_all(fresh, "bank", 0, UINT64_MAX, &list);
+  assert_int_equal(list.events, 0);
+  world_free(fresh);
+  kept_clear(&list);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
   const struct CMUnitTest tests[] = {
@@ -821,6 +844,7 @@ int main(void) {
       TEST(a_stream_that_is_deleted_meanwhile_is_noticed),
       TEST(a_message_that_is_no_commit_is_left_out),
       TEST(nothing_is_appended_behind_a_strangers_message),
+      TEST(a_deleted_end_is_not_waited_for),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
