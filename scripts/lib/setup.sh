@@ -11,7 +11,7 @@ build_packages=(gcc libc6-dev cmake ninja-build pkg-config luajit
   node-llhttp musl-dev)
 test_packages=(libcmocka-dev lua-busted lua-check lua-socket clang-14
   libclang-rt-14-dev clang-format-14 valgrind libc6-dbg sqlite3 nats-server
-  curl openssl nodejs chromium-headless-shell)
+  curl openssl nodejs chromium-headless-shell iproute2)
 
 say() { printf '== %s\n' "$*"; }
 complain() { printf '%s\n' "$*" >&2; }
