@@ -97,24 +97,40 @@ static void add_doing(ae_script *script) {
                script->handler.len ? "." : "", AE_FMT(script->handler));
 }
 
+/* Text is handed on as a C string: what follows a NUL would be lost. */
+static void add_shown(ae_buf *out, ae_str text) {
+  for (size_t i = 0; i < text.len; i++) {
+    if (text.ptr[i])
+      ae_buf_byte(out, (uint8_t)text.ptr[i]);
+    else
+      ae_buf_printf(out, "\\0");
+  }
+}
+
 /* Runs where an error reaches the gate, on top of the stack that raised it. */
 AE__HOST_FUNCTION(on_error) {
   ae_script *script = ae__script_of(L);
   if (lua_touserdata(L, 1) == &failed) return 1;
   script->status = AE_SCRIPT_ERROR;
-  const char *text = lua_tostring(L, 1);
+  size_t len;
+  const char *text = lua_tolstring(L, 1, &len);
   ae_buf made = {0};
-  if (!text) {
+  if (lua_isnoneornil(L, 1)) {
+    ae_buf_printf(&made,
+                  "raised without a text: error(\"what was wrong\") has one");
+    text = ae_buf_cstr(&made);
+  } else if (!text) {
     ae_buf_printf(&made,
                   "the error is a %s: raise a text, as in "
                   "error(\"what was wrong\")",
                   luaL_typename(L, 1));
     text = ae_buf_cstr(&made);
-  } else if (strlen(text) > TEXT_SHOWN) {
-    size_t shown = TEXT_SHOWN;
-    while (shown > 0 && ((uint8_t)text[shown] & 0xc0) == 0x80) shown--;
-    ae_buf_printf(&made, "%.*s… (%zu bytes in all)", (int)shown, text,
-                  strlen(text));
+  } else if (len > TEXT_SHOWN || memchr(text, 0, len)) {
+    size_t shown = len < TEXT_SHOWN ? len : TEXT_SHOWN;
+    while (shown < len && shown > 0 && ((uint8_t)text[shown] & 0xc0) == 0x80)
+      shown--;
+    add_shown(&made, (ae_str){text, shown});
+    if (shown < len) ae_buf_printf(&made, "… (%zu bytes in all)", len);
     text = ae_buf_cstr(&made);
   }
   ae_str file = {0};

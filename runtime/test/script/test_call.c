@@ -339,6 +339,34 @@ static void broken_contracts_are_told(void **unused) {
   app_close(&a);
 }
 
+static void what_is_raised_is_shown(void **unused) {
+  (void)unused;
+  static const struct {
+    const char *raises, *shown;
+  } cases[] = {
+      {"error()", "bank/account.lua:2: raised without a text: error("},
+      {"error(nil)", "bank/account.lua:2: raised without a text: error("},
+      {"error({})", "bank/account.lua:2: the error is a table: raise a text"},
+      {"error('a\\0b\\0')", "bank/account.lua:2: a\\0b\\0 (in decide.raise)"},
+      {"error(('a\\0'):rep(2000), 0)", "a\\0a\\0… (4000 bytes in all)"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    app a = {0};
+    ae_buf text = {0};
+    ae_buf_printf(&text,
+                  "return { initial = {}, evolve = {}, decide = {\n"
+                  "  raise = function() %s return {} end } }\n",
+                  cases[i].raises);
+    app_open_account(&a, ae_buf_cstr(&text));
+    assert_int_equal(
+        app_decide(&a, "account", app_initial(&a, "account"), "raise", "{}"),
+        AE_SCRIPT_ERROR);
+    assert_contains(ae_error_text(&a.err), cases[i].shown);
+    ae_buf_clear(&text);
+    app_close(&a);
+  }
+}
+
 static void strict_catches_a_decide_that_changes_its_state(void **unused) {
   (void)unused;
   static const char cheat[] =
@@ -717,6 +745,7 @@ int main(void) {
       cmocka_unit_test(refuses_commands_that_do_not_fit),
       cmocka_unit_test(replays_to_the_same_bytes),
       cmocka_unit_test(broken_contracts_are_told),
+      cmocka_unit_test(what_is_raised_is_shown),
       cmocka_unit_test(strict_catches_a_decide_that_changes_its_state),
       cmocka_unit_test(states_are_what_can_be_stored),
       cmocka_unit_test(ctx_is_repeatable),
