@@ -83,8 +83,9 @@ static bool names_loopback(ae_str host) {
     port = (ae_str){end + six, host.len - (size_t)(end + six - host.ptr)};
   uint64_t number;
   if (port.len > 0 &&
-      (port.ptr[0] != ':' ||
-       !ae_str_uint((ae_str){port.ptr + 1, port.len - 1}, &number)))
+      (port.ptr[0] != ':' || port.len > sizeof ":65535" - 1 ||
+       !ae_str_uint((ae_str){port.ptr + 1, port.len - 1}, &number) ||
+       number > 65535))
     return false;
   if (!six && same_folded(name, AE_STR("localhost"))) return true;
   if (name.len >= sizeof text || memchr(name.ptr, 0, name.len)) return false;

@@ -170,6 +170,8 @@ static void without_tokens_this_machine_alone_is_served(void **state) {
       "[::1]evil.example",
       "::1",
       "localhost:",
+      "localhost:65536",
+      "localhost:000080",
       "localhost:evil",
       "[localhost]",
       "0.0.0.0",
